@@ -1,0 +1,1 @@
+//! The process that is parent of every session and outlives the host.

@@ -1,0 +1,1 @@
+//! PTYs and the processes on them: open, exec shim, the host's fd type, process trees.

@@ -1,0 +1,1 @@
+//! One session: the pure machine and the actor that runs its effects.

@@ -1,0 +1,1 @@
+//! Stop conditions of waits. Pure: rows, events and log time in, a verdict out.

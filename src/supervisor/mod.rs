@@ -1,0 +1,1 @@
+//! All sessions: names, boot, restarts.

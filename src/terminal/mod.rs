@@ -1,0 +1,49 @@
+//! What a person would see: bytes in, rows out.
+//!
+//! Pure: bytes and log time in, rows out; no clock, no I/O. Data comes from the records of a log (by way of `follow`) and
+//! goes to `stop` (patterns) and `follow` (printing).
+
+use crate::model::{Cursor, LogTime, Size};
+
+/// A row as a person reads it: soft-wrapped screen lines joined, trailing blanks removed, no escape codes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Row {
+    /// The ordinal of the row in this reading: an open row that is judged several times and then final keeps it.
+    pub id: u64,
+    /// Its text. At most [`ROW_CUT`] bytes; a longer row comes in parts, `more` set on all but the last.
+    pub text: String,
+    /// True when the same row goes on in the next `Row` (it was cut at [`ROW_CUT`]).
+    pub more: bool,
+    /// The place just after the byte that made it final (or after the last byte fed, for a judged row): rising from row to
+    /// row, and where the first byte of the next row stands. A reader that printed this row goes on here.
+    pub end: Cursor,
+}
+
+/// A row longer than this is handed out in parts. 1 MiB: the longest row that anyone prints on purpose.
+pub const ROW_CUT: usize = crate::model::MIB;
+
+/// What reading the bytes brought to light, in order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RowEvent {
+    /// A row that isn't final may be looked at as it stands: it is about to be rewritten, or nothing came for [`SETTLE`].
+    Judged(Row),
+    /// A row that will not change any more. It comes once.
+    Final(Row),
+}
+
+/// A row without output for so long is looked at as it stands.
+pub const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Makes rows of bytes. The same bytes in any chunking give the same events.
+pub trait RowSource {
+    /// Takes the bytes at `at` of the log, that were read at `now`.
+    fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], out: &mut Vec<RowEvent>);
+    /// Nothing was read up to `now`: rows that have stood for [`SETTLE`] are judged.
+    fn settle(&mut self, now: LogTime, out: &mut Vec<RowEvent>);
+    /// When [`RowSource::settle`] has something to do, if nothing else comes.
+    fn deadline(&self) -> Option<LogTime>;
+    /// The terminal has a new size.
+    fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>);
+    /// The reading ends here: what stands on the screen and wasn't final is.
+    fn finish(&mut self, out: &mut Vec<RowEvent>);
+}

@@ -1,0 +1,228 @@
+//! Reading the log: the query, and the lines that come back.
+//!
+//! A WebSocket `follow` sends JSON text frames, one [`Line`] each: first `hello`, then what [`FollowQuery::content`] asks
+//! for, last `end`. With `content=raw` data comes in binary frames, see [`raw_frame`].
+
+use crate::model::{Cursor, Name, Seq, SessionId};
+use serde::{Deserialize, Serialize};
+
+/// The query of `…/follow` and `…/log`, as in the URL. Lists are given by repeating the name. Durations and points in time
+/// are text as on the command line; the host parses them, and says what is wrong with them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FollowQuery {
+    /// `since=`: start, last-send, turn:N, now, a duration, RFC 3339, @SEQ.
+    pub since: Option<String>,
+    /// `to=`: RFC 3339 or @SEQ.
+    pub to: Option<String>,
+    /// `lines=`: only the last so many rows.
+    pub lines: Option<u64>,
+    /// `until=`: regexes.
+    pub until: Vec<String>,
+    /// `until_line=`: whole rows.
+    pub until_line: Vec<String>,
+    /// `until_literal=`: texts.
+    pub until_literal: Vec<String>,
+    /// `wait_idle=`.
+    pub wait_idle: Option<String>,
+    /// `wait_first=`.
+    pub wait_first: Option<String>,
+    /// `content=`.
+    pub content: Content,
+    /// `events=all`.
+    pub events_all: bool,
+    /// `follow=1`: go on at the end of the log. With conditions and `follow=0` the verdict is on the log as it is.
+    pub follow: bool,
+    /// `id=`: the session that was followed before the connection broke; another one of that name is refused.
+    pub id: Option<SessionId>,
+    /// `start=`: the resolved start, from [`Hello::start`], on a reconnect.
+    pub start: Option<Cursor>,
+    /// `after=`: print from here on, from the last `next` that was received.
+    pub after: Option<Cursor>,
+}
+
+/// What `content` of a data line holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Whole rows as a person reads them.
+    #[default]
+    Rows,
+    /// As read: text, a byte that is no UTF-8 is U+FFFD, UTF-8 never cut.
+    Chars,
+    /// As read, base64.
+    Base64,
+    /// Bytes, in binary frames.
+    Raw,
+}
+
+/// One JSON line or text frame. `ts` is RFC 3339 with milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Line {
+    /// The first frame of a connection; not printed.
+    Hello(Hello),
+    /// The first line of a reading.
+    Start(StartLine),
+    /// Output.
+    Data(DataLine),
+    /// The last line of a reading.
+    End(EndLine),
+    /// With `--events all`: everything else in the log.
+    #[serde(untagged)]
+    Other(EventLine),
+}
+
+/// See [`Line::Hello`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// See [`super::API`].
+    pub api: u32,
+    /// Of the host.
+    pub generation: u64,
+    /// Of the session.
+    pub id: SessionId,
+    /// The run in which the reading started.
+    pub run: u32,
+    /// The resolved start: hand back as `start=` on a reconnect.
+    pub start: Cursor,
+    /// Where printing starts: hand back as `after=` when nothing else came.
+    pub next: Cursor,
+}
+
+/// See [`Line::Start`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the contract")]
+pub struct StartLine {
+    pub ts: String,
+    pub session: Name,
+    /// Of this format: 1.
+    pub v: u32,
+    pub id: SessionId,
+    pub run: u32,
+    pub next: Cursor,
+}
+
+/// See [`Line::Data`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataLine {
+    /// When the newest of it was read from the program.
+    pub ts: String,
+    /// Whose.
+    pub session: Name,
+    /// The highest seq in it.
+    pub seq: Seq,
+    /// The output, see [`Content`].
+    pub content: String,
+    /// Where to go on after it: frames of a connection carry it, `logs --json` doesn't print it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Cursor>,
+}
+
+/// See [`Line::End`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the names are the contract")]
+pub struct EndLine {
+    pub ts: String,
+    pub session: Name,
+    pub reason: EndReason,
+    /// The pattern, as given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// What matched it.
+    #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
+    pub matched: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<i32>,
+    pub next: Cursor,
+    pub run: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<u64>,
+}
+
+/// Why a reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EndReason {
+    /// A pattern matched: exit 0.
+    Pattern,
+    /// Idle: exit 3.
+    Idle,
+    /// `--timeout`: exit 2.
+    Timeout,
+    /// The run ended first: exit 4 for a wait, 0 for plain `-f`.
+    Exit,
+    /// The end of the log without `-f`: exit 0.
+    Complete,
+}
+
+/// See [`Line::Other`]. `event` is one of `input typed resize started exited restarting gap span`; the rest is as in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Its word.
+    pub event: String,
+    /// When.
+    pub ts: String,
+    /// Whose.
+    pub session: Name,
+    /// Its number.
+    pub seq: Seq,
+    /// The rest.
+    #[serde(flatten)]
+    pub detail: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A binary data frame: `[u64 seq][u32 offset][bytes]`, big endian; `offset` is where the bytes stand in the record.
+pub fn raw_frame(at: Cursor, bytes: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(12 + bytes.len());
+    frame.extend_from_slice(&at.seq.0.to_be_bytes());
+    frame.extend_from_slice(&at.byte.to_be_bytes());
+    frame.extend_from_slice(bytes);
+    frame
+}
+
+/// The inverse of [`raw_frame`]; nothing when it is too short.
+pub fn split_raw_frame(frame: &[u8]) -> Option<(Cursor, &[u8])> {
+    let (seq, rest) = frame.split_first_chunk::<8>()?;
+    let (byte, bytes) = rest.split_first_chunk::<4>()?;
+    Some((Cursor { seq: Seq(u64::from_be_bytes(*seq)), byte: u32::from_be_bytes(*byte) }, bytes))
+}
+
+impl FollowQuery {
+    /// True when it has any stop condition.
+    pub fn is_wait(&self) -> bool {
+        !(self.until.is_empty()
+            && self.until_line.is_empty()
+            && self.until_literal.is_empty()
+            && self.wait_idle.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_look_like_the_contract() {
+        let line = Line::Data(DataLine {
+            ts: "2026-02-01T03:40:00.100Z".into(),
+            session: "planner".parse().unwrap(),
+            seq: Seq(13),
+            content: "Here's the plan:\n".into(),
+            next: None,
+        });
+        let json = serde_json::to_value(&line).unwrap();
+        assert_eq!(json["event"], "data");
+        assert_eq!(json["seq"], 13);
+        assert_eq!(serde_json::from_value::<Line>(json).unwrap(), line);
+    }
+
+    #[test]
+    fn raw_frames_survive() {
+        let at = Cursor { seq: Seq(7), byte: 9 };
+        let frame = raw_frame(at, b"abc");
+        assert_eq!(split_raw_frame(&frame), Some((at, &b"abc"[..])));
+        assert_eq!(split_raw_frame(&frame[..5]), None);
+    }
+}
