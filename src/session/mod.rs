@@ -1,1 +1,4 @@
-//! One session: the pure machine and the actor that runs its effects.
+//! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
+
+pub mod summary;
+pub mod typist;
