@@ -1,5 +1,8 @@
 //! PTYs and the processes on them: open, exec shim, the host's fd type, process trees.
 
+mod fd;
 pub mod open;
 pub mod shim;
 pub mod tree;
+
+pub use fd::{LineModes, PtyFd};

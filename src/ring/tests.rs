@@ -1,0 +1,1 @@
+//! Tests of the ring against a fake PTY.
