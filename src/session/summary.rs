@@ -3,7 +3,7 @@
 //! Kept up to date by the session's actor record by record, saved in `meta` now and then as derived data, and made whole
 //! at a start by folding what came after. Never the truth itself: it can be thrown away.
 
-use crate::model::{Cursor, Event, Kind, LogTime, Process, Record, Seq, Size, Stamp, Status, Step, Wall};
+use crate::model::{Cursor, Event, Key, Kind, LogTime, Process, Record, Seq, Size, Stamp, Status, Step, Wall};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
@@ -12,6 +12,8 @@ pub const REMEMBERED_INPUTS: usize = 16;
 /// Reading for a turn begins so many bytes of output before it, that the screen is as the program thinks it is.
 pub const PREROLL: u64 = 256 * 1024;
 const TRAIL_STEP: u64 = PREROLL / 8; // one mark each 32 KiB: nine marks a session
+/// Retries of a request come within a minute: so many sends a session are answered from here, older ones from `meta`.
+pub const REMEMBERED_SENDS: usize = 64;
 /// Restarts older than the 100 newest never matter: `max_restarts` is capped by it.
 pub const REMEMBERED_RESTARTS: usize = 100;
 
@@ -67,14 +69,29 @@ pub struct PendingInput {
     pub seq: Seq,
     /// Its turn.
     pub turn: Option<u64>,
-    /// Its key.
-    pub key: Option<crate::model::Key>,
     /// Enter follows.
     pub submit: bool,
     /// Parts that are in the log, of so many.
     pub parts: (u16, u16),
     /// The last step that is in the log.
     pub step: Option<Step>,
+}
+
+/// A text that was sent under an idempotency key.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Sent {
+    /// The client's.
+    pub key: Key,
+    /// Of the request.
+    pub digest: u32,
+    /// Its first record.
+    pub seq: Seq,
+    /// Its turn.
+    pub turn: Option<u64>,
+    /// Its run.
+    pub run: u32,
+    /// Typed whole: the receipt may be given again.
+    pub done: bool,
 }
 
 /// The fold.
@@ -98,6 +115,8 @@ pub struct Summary {
     pub turn: Option<TurnMark>,
     /// The newest inputs of this run, oldest first.
     pub inputs: VecDeque<Seq>,
+    /// The newest texts sent under a key, oldest first.
+    pub sent: VecDeque<Sent>,
     /// Input that is on its way.
     pub pending: Option<PendingInput>,
     /// When the newest run started.
@@ -132,6 +151,7 @@ impl Summary {
             run_start: Seq(1),
             turn: None,
             inputs: VecDeque::new(),
+            sent: VecDeque::new(),
             pending: None,
             started_at: None,
             exited_at: None,
@@ -185,7 +205,19 @@ impl Summary {
 
     fn event(&mut self, record: &Record, event: Event) -> Option<TurnMark> {
         match event {
-            Event::Input { turn, part, key, submit, .. } => return self.input(record.seq, turn, part, key, submit),
+            Event::Input { part: (1.., _), .. } => {
+                if let Some(pending) = &mut self.pending {
+                    pending.parts.0 += 1;
+                }
+            }
+            Event::Input { turn, part, key, digest, submit, .. } => {
+                if let Some(key) = key {
+                    self.sent.push_back(Sent { key, digest, seq: record.seq, turn, run: self.run, done: false });
+                    self.sent.drain(..self.sent.len().saturating_sub(REMEMBERED_SENDS));
+                }
+                self.pending = Some(PendingInput { seq: record.seq, turn, submit, parts: (1, part.1), step: None });
+                return self.input(record.seq, turn);
+            }
             Event::Typed { of, step, .. } => self.typed(of, step),
             Event::Resize(size) => self.size = size,
             Event::Starting { run, size } => self.starting(record, run, size),
@@ -222,20 +254,7 @@ impl Summary {
         self.pending = None;
     }
 
-    fn input(
-        &mut self,
-        seq: Seq,
-        turn: Option<u64>,
-        part: (u16, u16),
-        key: Option<crate::model::Key>,
-        submit: bool,
-    ) -> Option<TurnMark> {
-        if part.0 > 0 {
-            if let Some(pending) = &mut self.pending {
-                pending.parts.0 += 1;
-            }
-            return None;
-        }
+    fn input(&mut self, seq: Seq, turn: Option<u64>) -> Option<TurnMark> {
         let mark = turn.map(|turn| TurnMark {
             turn,
             seq,
@@ -248,7 +267,6 @@ impl Summary {
         while self.inputs.len() > REMEMBERED_INPUTS {
             self.inputs.pop_front();
         }
-        self.pending = Some(PendingInput { seq, turn, key, submit, parts: (1, part.1), step: None });
         self.turn = mark.clone().or(self.turn.take());
         mark
     }
@@ -263,6 +281,8 @@ impl Summary {
         pending.step = Some(step);
         if done {
             self.pending = None;
+            let whole = step != Step::Abandoned;
+            self.sent.iter_mut().filter(|s| s.seq == of).for_each(|s| s.done = whole);
         }
     }
 }
@@ -281,7 +301,16 @@ mod tests {
 
     fn input(turn: Option<u64>) -> Event {
         let text = InputText::Shown("hi".into());
-        Event::Input { turn, part: (0, 1), key: None, from: "cli".into(), submit: turn.is_some(), echo: true, text }
+        Event::Input {
+            turn,
+            part: (0, 1),
+            key: None,
+            digest: 0,
+            from: "cli".into(),
+            submit: turn.is_some(),
+            echo: true,
+            text,
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct Job {
     pub ticket: u64,
     /// The client's key.
     pub key: Option<Key>,
+    /// A checksum of the request under that key.
+    pub digest: u32,
     /// Who sends.
     pub from: String,
     /// The text as it was sent.
@@ -165,6 +167,11 @@ impl Typist {
         true
     }
 
+    /// The text that [`Act::Begin`] is about, and how it is typed.
+    pub fn beginning(&self) -> Option<(&[u8], Manner)> {
+        self.active.as_ref().map(|a| (a.job.text.as_slice(), a.job.manner))
+    }
+
     /// How many texts wait or are being typed.
     pub fn queued(&self) -> usize {
         self.waiting.len() + usize::from(self.active.is_some())
@@ -305,6 +312,7 @@ impl Active {
             turn: self.turn,
             part: (part, self.parts()),
             key: self.job.key.clone(),
+            digest: self.job.digest,
             from: self.job.from.clone(),
             submit: self.job.manner == Manner::Submit,
             echo: self.echo,
@@ -334,7 +342,7 @@ mod tests {
     const RAW: Reading = Reading { echo: false, canonical: false, bracketed: false };
 
     fn job(ticket: u64, text: &[u8], manner: Manner) -> Job {
-        Job { ticket, key: None, from: "cli".into(), text: text.to_vec(), manner }
+        Job { ticket, key: None, digest: 0, from: "cli".into(), text: text.to_vec(), manner }
     }
 
     fn typist() -> Typist {
