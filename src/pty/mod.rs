@@ -2,4 +2,5 @@
 
 pub mod open;
 pub mod shim;
+pub(crate) mod stat;
 pub mod tree;
