@@ -3,6 +3,7 @@
 mod fd;
 pub mod open;
 pub mod shim;
+pub(crate) mod stat;
 pub mod tree;
 
 pub use fd::{LineModes, PtyFd};
