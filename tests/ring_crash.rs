@@ -4,6 +4,7 @@
 //! PTY's other side, types records of its own in between, appends what it has to a "store", and releases that. Here it is
 //! killed; store and ring together must then hold the stream with no hole and no double. The next child gets the same
 //! PTY and ring. `TERMALIVE_KILLS` sets the number of kills, `TERMALIVE_SEED` repeats a run's choices.
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use rustix::{
     fs::{MemfdFlags, OFlags},

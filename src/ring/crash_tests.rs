@@ -128,6 +128,19 @@ fn the_packet_byte_decides() {
     }
 }
 
+#[test]
+fn old_bytes_never_pass_for_a_state() {
+    let mut ring = Ring::create(ID, Seq(1)).unwrap();
+    let behind = ring.head + record_bytes(5) as u64;
+    let forged = Header { state: State::Landing, kind: Kind::Output as u8, len: 3, seq: Seq(2), at: at(1) };
+    forged.write(&ring.memory, behind);
+    ring.memory.store_at(behind + PACKET_AT - 7, 0);
+    assert!(Header::read(&ring.memory, behind).is_some() && layout::packet_byte(&ring.memory, behind) == layout::DATA);
+    ring.put(Kind::Input, b"12345", at(1)).unwrap();
+    let (_, adopted) = Ring::adopt(memfd(&image(&ring))).unwrap();
+    assert_eq!((adopted.records.len(), adopted.next, adopted.lost), (1, Seq(2), None));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
