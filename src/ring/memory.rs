@@ -121,8 +121,8 @@ impl Memory {
     pub(super) fn fill<T>(&mut self, pos: u64, len: usize, write: impl FnOnce(&mut [u8]) -> T) -> T {
         assert!(len <= RING_BYTES);
         let at = offset_of(pos);
-        // A page fault under a read(2) fails when the process is being killed, and what was read is gone: each page is
-        // touched first. The bytes are about to be overwritten, and none is the first, which can have a meaning.
+        // A page fault under a read(2) can fail when the process is being killed, and what was read would be gone: each
+        // page is touched first. The bytes are about to be overwritten, and none is the first, which can have a meaning.
         for page in ((at + 1).next_multiple_of(PAGE as usize)..at + len).step_by(PAGE as usize) {
             // SAFETY: at + len <= FILE_BYTES + RING_BYTES, the end of the mapping.
             unsafe { self.base.as_ptr().add(page).write_volatile(0) };

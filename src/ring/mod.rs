@@ -20,6 +20,10 @@ mod adopt;
 mod layout;
 mod memory;
 #[cfg(test)]
+mod crash_tests;
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
 
 use crate::model::{KIB, Kind, LogTime, Record, Seq, SessionId, Stamp};
@@ -188,10 +192,13 @@ impl Ring {
 
     /// Everything up to and with `upto` is in the store: makes room.
     pub fn release(&mut self, upto: Seq) {
-        let mut tail = self.tail;
+        let (mut tail, mut log) = (self.tail, LogTime::default());
         while tail < self.head {
             match Header::read(&self.memory, tail) {
-                Some(header) if header.seq <= upto => tail += record_bytes(header.len) as u64,
+                Some(header) if header.seq <= upto => {
+                    tail += record_bytes(header.len) as u64;
+                    log = log.max(header.at.log);
+                }
                 Some(_) => break,
                 // Somebody wrote into it: no way from record to record is left, but all of it can go at its end.
                 None if self.next.0 <= upto.0.saturating_add(1) => tail = self.head,
@@ -201,8 +208,9 @@ impl Ring {
         if tail == self.tail {
             return;
         }
+        self.advance(log); // what the records told is kept before they are gone: the time, and for the last, its number
         if tail == self.head {
-            self.memory.store(layout::NEXT, self.next.0); // before the last record that says it is gone
+            self.memory.store(layout::NEXT, self.next.0);
         }
         self.memory.store(layout::TAIL, tail);
         self.tail = tail;
@@ -213,7 +221,7 @@ impl Ring {
 
     /// The heartbeat: the session's time has come to `log`. Also gives drained memory back.
     pub fn beat(&mut self, log: LogTime) {
-        self.memory.store(layout::HEARTBEAT, log.0);
+        self.advance(log);
         self.give_back(GIVE_BACK_IDLE);
     }
 
@@ -225,6 +233,12 @@ impl Ring {
     /// What [`Ring::set_modes`] kept, 0 at first.
     pub fn modes(&self) -> u64 {
         self.memory.load(layout::MODES)
+    }
+
+    fn advance(&mut self, log: LogTime) {
+        if log.0 > self.memory.load(layout::HEARTBEAT) {
+            self.memory.store(layout::HEARTBEAT, log.0);
+        }
     }
 
     fn free(&self) -> usize {
