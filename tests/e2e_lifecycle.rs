@@ -1,0 +1,4 @@
+//! x
+mod support;
+#[test]
+fn x() {}
