@@ -7,7 +7,7 @@
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
-use super::messages::{Describe, Leave, Resize, RunEnded, SignalOnce, Snapshot};
+use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
 use super::summary::Summary;
 use super::typing::Tickets;
 use super::typist::Typist;
@@ -16,7 +16,7 @@ use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
 use crate::model::{Event, Process, Record, Seq, SessionId, Status};
 use crate::pty::PtyFd;
 use crate::ring::Ring;
-use crate::terminal::ModeScanner;
+use crate::terminal::modes::Modes;
 use crate::wire::{ApiError, Code};
 use actix::prelude::*;
 use std::collections::VecDeque;
@@ -64,12 +64,13 @@ pub struct SessionActor {
     pub(super) stage: Stage,
     pub(super) typist: Typist,
     pub(super) tickets: Tickets,
-    pub(super) modes: ModeScanner,
+    pub(super) modes: Modes,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
     pub(super) reason: Option<String>,
     pub(super) saved_at: u64,
+    pub(super) exit_at_birth: Option<Status>,
 }
 
 /// Where the run's process stands. The log's view is in [`Summary::phase`]; this is what the actor waits for.
@@ -106,26 +107,14 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
-    pub fn resting(meta: SessionMeta, services: Services, sum: Summary) -> SessionActor {
-        let feed = Feed::new(meta.id, sum.seq);
-        services.writer.attach(&feed);
-        Self::with(meta, services, sum, feed, None)
-    }
-
-    pub(super) fn with(
-        meta: SessionMeta,
-        services: Services,
-        sum: Summary,
-        feed: Arc<Feed>,
-        io: Option<Io>,
-    ) -> SessionActor {
+    pub(super) fn resting(meta: SessionMeta, services: Services, sum: Summary, feed: Arc<Feed>) -> SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
             clock: Clock::from(sum.at.log),
             saved_at: sum.output,
             typist,
             tickets: Tickets::default(),
-            modes: ModeScanner::default(),
+            modes: Modes::default(),
             owed: VecDeque::new(),
             ending: None,
             reason: None,
@@ -134,7 +123,8 @@ impl SessionActor {
             services,
             sum,
             feed,
-            io,
+            io: None,
+            exit_at_birth: None,
         }
     }
 
@@ -203,6 +193,11 @@ impl SessionActor {
         }
     }
 
+    /// True while something may be added to the log by itself.
+    fn is_live(&self) -> bool {
+        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.io.is_some()
+    }
+
     pub(super) fn not_running(&self) -> ApiError {
         let what = info::state(&self.sum, self.stage, self.reason.is_some()).as_str();
         ApiError::new(Code::NotRunning, format!("nothing runs in session {:?}: it is {what}", self.meta.name.as_str()))
@@ -222,6 +217,7 @@ impl Actor for SessionActor {
         ctx.add_stream(written);
         self.arm_reading(ctx);
         self.pump_typing(ctx);
+        self.catch_up(ctx);
         ctx.run_interval(HEARTBEAT, |act, _| {
             let log = act.clock.stamp().log;
             if let Some(io) = &mut act.io {
@@ -252,8 +248,16 @@ impl Handler<Describe> for SessionActor {
             summary: self.sum.clone(),
             feed: self.feed.clone(),
             now: self.clock.stamp(),
-            live: state.is_live() || self.io.is_some(),
+            live: self.is_live(),
         })
+    }
+}
+
+impl Handler<Now> for SessionActor {
+    type Result = MessageResult<Now>;
+
+    fn handle(&mut self, _: Now, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Told { now: self.clock.stamp(), seq: self.sum.seq, live: self.is_live() })
     }
 }
 

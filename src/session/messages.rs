@@ -3,7 +3,7 @@
 use super::summary::Summary;
 use super::typist::Manner;
 use crate::log::Feed;
-use crate::model::{Key, Name, SessionId, Size, Spec, Stamp, Status};
+use crate::model::{Key, Name, Seq, SessionId, Size, Spec, Stamp, Status};
 use crate::policy::Decision;
 use crate::wire::{ApiError, Receipt, SessionInfo};
 use actix::Message;
@@ -26,6 +26,22 @@ pub struct Snapshot {
     /// The session's time: every record up to it is in the feed.
     pub now: Stamp,
     /// False when nothing will be added to the log by itself.
+    pub live: bool,
+}
+
+/// What time it is in the session, and where its log ends: both in one turn.
+#[derive(Message)]
+#[rtype(result = "Told")]
+pub struct Now;
+
+/// The answer to [`Now`].
+#[derive(Clone, Copy)]
+pub struct Told {
+    /// The session's time: every record up to it is in the feed.
+    pub now: Stamp,
+    /// The last record.
+    pub seq: Seq,
+    /// See [`Snapshot::live`].
     pub live: bool,
 }
 

@@ -1,6 +1,7 @@
 //! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
 
 mod actor;
+mod birth;
 mod clock;
 mod ending;
 mod info;
@@ -10,7 +11,10 @@ mod running;
 pub mod summary;
 pub mod typist;
 mod typing;
+mod view;
 
 pub use actor::{Services, SessionActor, Tuning};
+pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
 pub use clock::wall_now;
 pub use typing::{digest, digest_text};
+pub use view::{LogView, Unreadable};

@@ -70,7 +70,7 @@ impl SessionActor {
             Ok(Landed::Output(record)) => {
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
-                self.modes.feed(&record.body);
+                self.modes.scan(&record.body);
                 ring.set_modes(self.modes.pack());
                 self.sum.apply(&record);
                 self.feed.push(record);

@@ -4,6 +4,7 @@
 //! leader is gone *and* its output is drained (the PTY says that nobody holds it, or a grace time ends), then `exited`.
 
 use super::actor::{Io, SessionActor, Stage};
+use super::birth::opaque;
 use super::ending::end_tree;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
 use super::summary::Phase;
@@ -14,11 +15,9 @@ use crate::policy::{self, Decision};
 use crate::pty::PtyFd;
 use crate::pty::shim::{ShimSpec, SpawnStep};
 use crate::ring::{MAX_RECORDS, Ring};
-use crate::wire::ApiError;
 use actix::prelude::*;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::unix::AsyncFd;
 
 /// After its leader's end a run's output is drained for so long, when other processes hold the terminal.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
@@ -85,7 +84,7 @@ impl SessionActor {
             let run = self.sum.run + 1;
             let ring =
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
-            let fd = ring.fd();
+            let fd = ring.fd().clone();
             self.modes = Default::default();
             self.io = Some(Io::new(run, ring));
             self.put_surely(Event::Starting { run, size: self.meta.spec.size });
@@ -97,10 +96,10 @@ impl SessionActor {
         };
         let recorded = self.when_durable(self.sum.seq);
         let shim = ShimSpec::new(&self.meta.spec, &self.meta.name, self.meta.id, &self.services.host_uri);
-        let (id, size, keeper) = (self.meta.id, self.meta.spec.size, self.services.keeper.clone());
+        let (opaque, id, size, keeper) =
+            (opaque(&self.meta), self.meta.id, self.meta.spec.size, self.services.keeper.clone());
         let spawned = async move {
             recorded.await.map_err(|e| StartError::Host(e.to_string()))?;
-            let opaque = Vec::new(); // the spec is in `meta` before any spawn
             keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
                 SpawnError::Exec { .. } => StartError::Exec(exec_reason(&e, &shim)),
                 other => StartError::Host(other.to_string()),
@@ -130,7 +129,7 @@ impl SessionActor {
 
     fn take_pty(&mut self, spawned: Spawned) -> Result<(), StartError> {
         let host = |e: std::io::Error| StartError::Host(format!("the terminal can't be taken: {e}"));
-        let pty = PtyFd::new(spawned.master).and_then(AsyncFd::new).map_err(host)?;
+        let pty = PtyFd::new(spawned.master).and_then(PtyFd::watched).map_err(host)?;
         let Some(io) = &mut self.io else { return Err(StartError::Host("the ring is gone".to_owned())) };
         io.pty = Some(Rc::new(pty));
         io.process = Some(spawned.process);
@@ -193,6 +192,17 @@ impl SessionActor {
         };
         ctx.spawn(done.into_actor(self).map(move |(), act, ctx| act.let_go(run, ctx)));
         self.ended_perhaps(ctx);
+    }
+
+    /// The end of a run is in the log: when it is durable, the keeper may forget it.
+    pub(super) fn close_books(&mut self, run: u32, ctx: &mut Context<Self>) {
+        let (durable, keeper, id) = (self.when_durable(self.sum.seq), self.services.keeper.clone(), self.meta.id);
+        let closed = async move {
+            if durable.await.is_ok() {
+                keeper.forget(id, run).await;
+            }
+        };
+        ctx.spawn(closed.into_actor(self).map(move |(), act, ctx| act.let_go(run, ctx)));
     }
 
     /// Lets ring and PTY of an ended run go, unless other processes still write to it.

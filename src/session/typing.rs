@@ -5,7 +5,9 @@ use super::messages::Type;
 use super::typist::{Act, Job, Manner, Outcome, Reading};
 use crate::log::{KeyEntry, MetaBatch};
 use crate::model::{Key, LogTime, Seq};
-use crate::terminal::{Modes, key_bytes, typed_bytes};
+use crate::terminal::keys::key_bytes;
+use crate::terminal::modes::Modes;
+use crate::terminal::paste::typed_bytes;
 use crate::wire::{ApiError, Code, Receipt};
 use actix::prelude::*;
 use bytes::Bytes;
@@ -33,6 +35,19 @@ struct Ticket {
 const MAX_REPLIES: usize = 16;
 
 impl Tickets {
+    /// For a text that another host had begun: a retry finds it by its key.
+    pub(super) fn reopen(&mut self, key: Option<(Key, u32)>) -> (u64, u32) {
+        let ticket = self.next;
+        self.next += 1;
+        let (key, digest) = key.map_or((None, 0), |(key, digest)| (Some(key), digest));
+        self.waiting.insert(ticket, Ticket { key, digest, replies: Vec::new() });
+        (ticket, digest)
+    }
+
+    pub(super) fn forget(&mut self, ticket: u64) {
+        self.waiting.remove(&ticket);
+    }
+
     fn of_key(&mut self, key: &Key) -> Option<&mut Ticket> {
         self.waiting.values_mut().find(|t| t.key.as_ref() == Some(key))
     }
@@ -80,7 +95,7 @@ impl SessionActor {
         let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
         let text = match msg.keys.is_empty() {
             true => msg.text,
-            false => keys(&msg.keys, self.modes.modes())?,
+            false => keys(&msg.keys, &self.modes)?,
         };
         let ticket = self.tickets.next;
         let job = Job { ticket, key: msg.key.clone(), digest, from: msg.from, text, manner: msg.manner };
@@ -124,9 +139,9 @@ impl SessionActor {
     }
 
     fn begin_typing(&mut self) {
-        let lines = self.io.as_ref().and_then(|io| io.pty.as_ref()?.get_ref().line_modes().ok()).unwrap_or_default();
-        let reading =
-            Reading { echo: lines.echo, canonical: lines.canonical, bracketed: self.modes.modes().bracketed_paste };
+        let lines = self.io.as_ref().and_then(|io| io.pty.as_ref()?.get_ref().line_modes().ok());
+        let (echo, canonical) = lines.map_or((false, false), |l| (l.echo, l.canonical));
+        let reading = Reading { echo, canonical, bracketed: self.modes.bracketed_paste() };
         let typed = match self.typist.beginning() {
             Some((text, Manner::Verbatim)) => Ok(text.to_vec()),
             Some((text, _)) => typed_bytes(text, reading.bracketed).map_err(|e| e.to_string()),
@@ -238,11 +253,11 @@ pub fn digest_text(digest: u32) -> String {
     format!("{digest:08x}")
 }
 
-fn keys(names: &[String], modes: Modes) -> Result<Vec<u8>, ApiError> {
+fn keys(names: &[String], modes: &Modes) -> Result<Vec<u8>, ApiError> {
     let mut bytes = Vec::new();
     for name in names {
         bytes.extend(
-            key_bytes(name, modes.application_cursor).map_err(|e| ApiError::new(Code::Refused, e.to_string()))?,
+            key_bytes(name, modes.application_cursor()).map_err(|e| ApiError::new(Code::Refused, e.to_string()))?,
         );
     }
     Ok(bytes)

@@ -1,16 +1,19 @@
 //! The supervisor's actor: which names there are, who hears of an exit, when a run is started again.
 
 use super::create::Creating;
+use super::shutdown::{Shutdown, Why};
 use crate::keeper::LinkEvent;
 use crate::log::{MetaBatch, SessionMeta};
 use crate::model::{Name, SessionId};
 use crate::policy::Decision;
 use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
-use crate::session::{Services, SessionActor};
+use crate::session::{Birth, Services, SessionActor};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The actor.
 pub struct Supervisor {
@@ -20,7 +23,8 @@ pub struct Supervisor {
     pub(super) arbiters: Vec<ArbiterHandle>,
     pub(super) turn: usize,
     pub(super) stopping: bool,
-    pub(super) shutdown: Recipient<ShutdownAsked>,
+    pub(super) shutdown: Arc<Shutdown>,
+    keeper_pid: Arc<AtomicU32>,
 }
 
 /// A session.
@@ -83,29 +87,30 @@ pub struct Restart(pub String);
 #[rtype(result = "()")]
 pub struct StopAll;
 
-/// Someone asked the keeper to end (SIGTERM, Ctrl+C).
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct ShutdownAsked {
-    /// Why it can't wait, where the keeper is gone for good.
-    pub fatal: Option<String>,
-}
-
 impl Supervisor {
     /// With the sessions that boot found.
     pub fn new(
         services: Services,
         arbiters: Vec<ArbiterHandle>,
-        sessions: impl IntoIterator<Item = (Name, SessionId, Addr<SessionActor>)>,
-        shutdown: Recipient<ShutdownAsked>,
+        births: Vec<Birth>,
+        shutdown: Arc<Shutdown>,
+        keeper_pid: Arc<AtomicU32>,
     ) -> Supervisor {
-        let sessions = sessions.into_iter().map(|(name, id, addr)| (name, Entry { id, addr })).collect();
-        Supervisor { sessions, creating: HashMap::new(), services, arbiters, turn: 0, stopping: false, shutdown }
+        let (sessions, creating) = (BTreeMap::new(), HashMap::new());
+        let mut supervisor =
+            Supervisor { sessions, creating, services, arbiters, turn: 0, stopping: false, shutdown, keeper_pid };
+        for birth in births {
+            let (name, id) = (birth.meta.name.clone(), birth.meta.id);
+            let addr = supervisor.place(birth);
+            supervisor.sessions.insert(name, Entry { id, addr });
+        }
+        supervisor
     }
 
-    pub(super) fn place(&mut self, actor: SessionActor) -> Addr<SessionActor> {
+    pub(super) fn place(&mut self, birth: Birth) -> Addr<SessionActor> {
         self.turn = (self.turn + 1) % self.arbiters.len();
-        SessionActor::start_in_arbiter(&self.arbiters[self.turn], move |_| actor)
+        let services = self.services.clone();
+        SessionActor::start_in_arbiter(&self.arbiters[self.turn], move |_| birth.into_actor(services))
     }
 
     fn find(&self, name: &str) -> Result<Found, ApiError> {
@@ -158,24 +163,16 @@ impl StreamHandler<LinkEvent> for Supervisor {
                     }
                 }));
             }
-            LinkEvent::KeeperReplaced { pid } => tracing::warn!(pid, "the keeper died; another one has everything"),
-            LinkEvent::ShutdownRequested => self.ask_shutdown(None, ctx),
-            LinkEvent::Dead(reason) => self.ask_shutdown(Some(reason), ctx),
+            LinkEvent::KeeperReplaced { pid } => {
+                tracing::warn!(pid, "the keeper died; another one has everything");
+                self.keeper_pid.store(pid, Ordering::Relaxed);
+            }
+            LinkEvent::ShutdownRequested => self.shutdown.ask(Why::Asked),
+            LinkEvent::Dead(reason) => self.shutdown.ask(Why::Broken(reason)),
         }
     }
 
     fn finished(&mut self, _: &mut Context<Self>) {}
-}
-
-impl Supervisor {
-    fn ask_shutdown(&mut self, fatal: Option<String>, ctx: &mut Context<Self>) {
-        let asked = self.shutdown.send(ShutdownAsked { fatal });
-        ctx.spawn(asked.into_actor(self).map(|asked, _, _| {
-            if let Err(e) = asked {
-                tracing::error!(error = %e, "the host can't be asked to end");
-            }
-        }));
-    }
 }
 
 impl Handler<Find> for Supervisor {
@@ -261,8 +258,14 @@ impl Handler<Remove> for Supervisor {
 }
 
 /// Leaves a tombstone: the name is free, the records go with their segments.
-pub(super) async fn bury(id: SessionId, writer: &crate::log::Writer, meta: std::sync::Arc<crate::log::Meta>) -> Result<(), ApiError> {
-    let known = tokio::task::spawn_blocking(move || meta.session(id)).await.map_err(|e| ApiError::new(Code::Failed, e.to_string()))?;
+pub(super) async fn bury(
+    id: SessionId,
+    writer: &crate::log::Writer,
+    meta: std::sync::Arc<crate::log::Meta>,
+) -> Result<(), ApiError> {
+    let known = tokio::task::spawn_blocking(move || meta.session(id))
+        .await
+        .map_err(|e| ApiError::new(Code::Failed, e.to_string()))?;
     let known = known.map_err(|e| ApiError::new(Code::Failed, e.to_string()))?;
     let Some(known) = known else { return Ok(()) };
     let tombstone = SessionMeta { removed: true, ..known };
@@ -275,7 +278,8 @@ impl Handler<StopAll> for Supervisor {
 
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> Self::Result {
         self.stopping = true;
-        let ends: Vec<_> = self.sessions.values().map(|e| e.addr.send(End { force: false, for_restart: false })).collect();
+        let ends: Vec<_> =
+            self.sessions.values().map(|e| e.addr.send(End { force: false, for_restart: false })).collect();
         Box::pin(async move {
             for end in join_all(ends).await {
                 match end {

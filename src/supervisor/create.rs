@@ -8,8 +8,7 @@ use crate::log::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta, Writer};
 use crate::model::{Key, Name, SessionId, Spec};
 use crate::ring::MAX_RECORDS;
 use crate::session::messages::{Describe, End, Leave, Snapshot, Start, StartError};
-use crate::session::summary::Summary;
-use crate::session::{SessionActor, wall_now};
+use crate::session::{Birth, wall_now};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -50,19 +49,17 @@ impl Handler<Create> for Supervisor {
         let parts = Parts { writer: self.services.writer.clone(), meta: self.services.meta.clone() };
         let begun: ResponseActFuture<Self, Answer> = match self.sessions.get(&name).cloned() {
             None => self.create_new(msg, parts),
-            Some(entry) => Box::pin(
-                again(msg, entry, parts.clone())
-                    .into_actor(self)
-                    .then(move |outcome, act, _| -> ResponseActFuture<Self, Answer> {
-                        match outcome {
-                            Again::Answer(answer) => Box::pin(fut::ready(answer)),
-                            Again::Fresh(msg) => {
-                                act.sessions.remove(&msg.name);
-                                act.create_new(*msg, parts)
-                            }
+            Some(entry) => Box::pin(again(msg, entry, parts.clone()).into_actor(self).then(
+                move |outcome, act, _| -> ResponseActFuture<Self, Answer> {
+                    match outcome {
+                        Again::Answer(answer) => Box::pin(fut::ready(answer)),
+                        Again::Fresh(msg) => {
+                            act.sessions.remove(&msg.name);
+                            act.create_new(*msg, parts)
                         }
-                    }),
-            ),
+                    }
+                },
+            )),
         };
         Box::pin(begun.map(move |answer, act, _| {
             let retries = act.creating.remove(&name).map(|c| c.retries).unwrap_or_default();
@@ -144,8 +141,7 @@ impl Supervisor {
             ring_records: MAX_RECORDS,
             spec,
         };
-        let size = meta.spec.size;
-        let addr = self.place(SessionActor::resting(meta.clone(), self.services.clone(), Summary::new(size)));
+        let addr = self.place(Birth::new(meta.clone()));
         self.sessions.insert(name.clone(), Entry { id, addr: addr.clone() });
         let made = async move {
             parts.commit(with_key(MetaBatch::new().put_session(&meta), &key, &Stands { id, run: 1 })).await?;
@@ -197,7 +193,9 @@ async fn next_run(msg: &Create, entry: &Entry, parts: &Parts) -> Result<Option<C
         return Ok(Some(Created { session: info, created: true }));
     }
     if info.state.is_live() {
-        return agree(msg, &info.name, &info.size, &msg.spec, entry).await.map(|session| Some(Created { session, created: false }));
+        return agree(msg, &info.name, &info.size, &msg.spec, entry)
+            .await
+            .map(|session| Some(Created { session, created: false }));
     }
     if msg.request.fresh && !retried {
         return Ok(None);
@@ -217,7 +215,8 @@ async fn clear(entry: &Entry, parts: &Parts) -> Result<(), ApiError> {
 }
 
 fn exists(name: &Name) -> ApiError {
-    ApiError::new(Code::Exists, format!("session {:?} is live", name.as_str())).hint(format!("termalive kill {name}, or choose another name"))
+    ApiError::new(Code::Exists, format!("session {:?} is live", name.as_str()))
+        .hint(format!("termalive kill {name}, or choose another name"))
 }
 
 /// `--exist-ok`: the live session, if it is what was asked for.
@@ -248,6 +247,9 @@ async fn agree(
     }
     match differs.is_empty() {
         true => Ok(info),
-        false => Err(ApiError::new(Code::Exists, format!("session {:?} is live and has another {}", name.as_str(), differs.join(", ")))),
+        false => Err(ApiError::new(
+            Code::Exists,
+            format!("session {:?} is live and has another {}", name.as_str(), differs.join(", ")),
+        )),
     }
 }

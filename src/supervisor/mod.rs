@@ -7,7 +7,9 @@ mod actor;
 mod boot;
 mod create;
 mod resolve;
+mod shutdown;
 
 pub use actor::{Create, Find, Found, List, Remove, Restart, StopAll, Supervisor};
-pub use boot::{Booted, boot};
+pub use boot::boot;
 pub use resolve::{Defaults, ResolveError, resolve};
+pub use shutdown::{Shutdown, Why};

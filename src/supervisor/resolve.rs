@@ -41,7 +41,8 @@ pub fn resolve(request: &NewSession, defaults: &Defaults) -> Result<Spec, Resolv
         None => variable("HOME").unwrap_or_else(|| "/".into()),
     };
     let (command, argv) = words(request, variable("SHELL"))?;
-    let size: usize = argv.iter().map(|a| a.0.len() + 1).sum::<usize>() + env.iter().map(|(k, v)| k.0.len() + v.0.len() + 2).sum::<usize>();
+    let size: usize = argv.iter().map(|a| a.0.len() + 1).sum::<usize>()
+        + env.iter().map(|(k, v)| k.0.len() + v.0.len() + 2).sum::<usize>();
     if size > MAX_ARGUMENTS {
         return Err(ResolveError::CannotStart("Argument list too long (os error 7)".to_owned()));
     }
@@ -85,7 +86,11 @@ fn words(request: &NewSession, shell: Option<RawString>) -> Result<(String, Vec<
                 true => vec!["sh".into(), "-c".into(), command.as_str().into()],
                 false => command.split_ascii_whitespace().map(RawString::from).collect(),
             };
-            if argv.is_empty() { Err(ResolveError::Usage("the command is empty".to_owned())) } else { Ok((command.clone(), argv)) }
+            if argv.is_empty() {
+                Err(ResolveError::Usage("the command is empty".to_owned()))
+            } else {
+                Ok((command.clone(), argv))
+            }
         }
         (None, Some(argv)) if argv.first().is_some_and(|a| !a.0.is_empty()) => {
             let shown: Vec<String> = argv.iter().map(RawString::lossy).collect();
@@ -109,7 +114,9 @@ fn look_up(name: &RawString, path: &OsString, cwd: &Path) -> Result<RawString, R
     for folder in std::env::split_paths(path) {
         let candidate = cwd.join(folder).join(&file);
         match std::fs::metadata(&candidate) {
-            Ok(meta) if meta.is_file() && is_executable(&meta) => return Ok(RawString(candidate.into_os_string().into_vec())),
+            Ok(meta) if meta.is_file() && is_executable(&meta) => {
+                return Ok(RawString(candidate.into_os_string().into_vec()));
+            }
             Ok(_) => refused = refused.or(Some(candidate)),
             Err(_) => {}
         }
