@@ -1,7 +1,6 @@
 //! PTYs and the processes on them: open, exec shim, the host's fd type, process trees.
 
 mod fd;
-mod watched;
 pub mod open;
 pub mod shim;
 pub(crate) mod stat;

@@ -18,7 +18,7 @@ use std::time::Duration;
 const RUN_PAGES: usize = 64;
 const PAGE: usize = crate::model::MIB;
 /// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
-const MASK_PARTS: u16 = 2;
+const MASK_PARTS: u16 = 8;
 const MASK_PAGE: usize = 128 * crate::model::KIB;
 
 /// Everything [`plan`] looks at.

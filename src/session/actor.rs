@@ -13,7 +13,7 @@ use super::typing::Tickets;
 use super::typist::Typist;
 use crate::keeper::Link;
 use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Event, Process, Record, Seq, SessionId, Status};
+use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_duration};
 use crate::pty::PtyFd;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
@@ -70,7 +70,10 @@ pub struct SessionActor {
     pub(super) ending: Option<Ending>,
     pub(super) reason: Option<String>,
     pub(super) saved_at: u64,
+    /// An exit that was heard of before the run was known to have started.
     pub(super) exit_at_birth: Option<Status>,
+    /// `restart` was asked for: the end of this run is not the end of the session.
+    pub(super) restarting: bool,
 }
 
 /// Where the run's process stands. The log's view is in [`Summary::phase`]; this is what the actor waits for.
@@ -125,6 +128,7 @@ impl SessionActor {
             feed,
             io: None,
             exit_at_birth: None,
+            restarting: false,
         }
     }
 
@@ -193,9 +197,14 @@ impl SessionActor {
         }
     }
 
+    pub(super) fn give_up_reason(&self) -> String {
+        let policy = &self.meta.spec.restart;
+        format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
+    }
+
     /// True while something may be added to the log by itself.
     fn is_live(&self) -> bool {
-        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.io.is_some()
+        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.io.is_some() || self.restarting
     }
 
     pub(super) fn not_running(&self) -> ApiError {

@@ -7,8 +7,8 @@ use super::messages::{LeaderExited, RunEnded};
 use super::summary::{Phase, Summary};
 use super::typist::{Job, Manner};
 use crate::keeper::Held;
-use crate::log::{Feed, SessionMeta};
-use crate::model::{Event, GapReason, Key, Record, Seq, Status, Step};
+use crate::log::{Desired, Feed, SessionMeta};
+use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, Status, Step};
 use crate::policy::Decision;
 use crate::pty::PtyFd;
 use crate::ring::Ring;
@@ -90,7 +90,7 @@ impl SessionActor {
         self.feed.push_all(unstored);
         let mut io = Io::new(held.run, ring);
         io.process = Some(held.process);
-        match PtyFd::new(held.master).and_then(PtyFd::watched) {
+        match PtyFd::new(held.master).and_then(PtyFd::watch) {
             Ok(pty) => io.pty = Some(Rc::new(pty)),
             Err(e) => tracing::error!(session = %self.meta.name, error = %e, "the terminal can't be taken over"),
         }
@@ -115,6 +115,7 @@ impl SessionActor {
     /// A session whose process nobody holds any more, though its log says that it runs: the machine or the keeper and
     /// the host went down. What was in its ring is lost, and said.
     fn mourn(&mut self) {
+        self.reason = self.why_failed();
         if !matches!(self.sum.phase, Phase::Running { .. } | Phase::Starting) {
             return;
         }
@@ -125,6 +126,17 @@ impl SessionActor {
         self.sum.apply(&record);
         self.feed.push(record);
         self.put_surely(Event::Exited { run: self.sum.run, status: Status::Unknown, last: true });
+    }
+
+    /// Why an ended session counts as failed, from what is kept of it.
+    fn why_failed(&self) -> Option<String> {
+        let Phase::Ended { status, last: true } = self.sum.phase else { return None };
+        let gave_up = status.is_failure() && status != Status::Unknown && self.meta.desired == Desired::Running;
+        match (status, self.meta.spec.restart.mode) {
+            (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
+            (_, RestartMode::OnFailure | RestartMode::Always) if gave_up => Some(self.give_up_reason()),
+            _ => None,
+        }
     }
 
     fn resume_typing(&mut self, unfinished: Unfinished) {

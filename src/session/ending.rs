@@ -24,7 +24,6 @@ pub(super) struct Ending {
     /// Who waits for it. Bounded by the server's connections.
     waiting: Vec<oneshot::Sender<Result<(), ApiError>>>,
     tree_gone: Option<Result<(), ApiError>>,
-    for_restart: bool,
 }
 
 impl Handler<End> for SessionActor {
@@ -35,8 +34,8 @@ impl Handler<End> for SessionActor {
         let first = self.ending.is_none();
         let ending = self.ending.get_or_insert_default();
         ending.waiting.push(reply);
-        ending.for_restart = msg.for_restart && (first || ending.for_restart);
-        if first || msg.force {
+        self.restarting = msg.for_restart && (first || self.restarting);
+        if self.stage != Stage::Starting && (first || msg.force) {
             self.begin_ending(msg, ctx);
         }
         Box::pin(async move { answer.await.map_err(|_| ApiError::new(Code::Stopping, "the host is ending"))? })
@@ -47,6 +46,13 @@ impl SessionActor {
     /// True when the end of this run was asked for.
     pub(super) fn end_is_wanted(&self) -> bool {
         self.ending.is_some() || self.meta.desired == Desired::Ended
+    }
+
+    /// The end was asked for while the run was being started.
+    pub(super) fn end_if_asked_meanwhile(&mut self, ctx: &mut Context<Self>) {
+        if self.ending.is_some() {
+            self.begin_ending(End { force: false, for_restart: self.restarting }, ctx);
+        }
     }
 
     fn begin_ending(&mut self, msg: End, ctx: &mut Context<Self>) {
@@ -84,7 +90,7 @@ impl SessionActor {
             return;
         }
         let Some(ending) = self.ending.take_if(|e| e.tree_gone.is_some()) else { return };
-        if !ending.for_restart {
+        if !self.restarting {
             self.cancel_restart();
         }
         let result = ending.tree_gone.unwrap_or(Ok(()));

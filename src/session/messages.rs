@@ -65,8 +65,13 @@ pub struct StartAgain {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StartError {
     /// The system says no.
-    #[error("{0}")]
-    Exec(String),
+    #[error("{reason}")]
+    Exec {
+        /// As a number.
+        errno: i32,
+        /// In words, with what it is about.
+        reason: String,
+    },
     /// It runs already, or is being started or ended.
     #[error("it is live")]
     Live,

@@ -101,7 +101,7 @@ impl SessionActor {
         let spawned = async move {
             recorded.await.map_err(|e| StartError::Host(e.to_string()))?;
             keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
-                SpawnError::Exec { .. } => StartError::Exec(exec_reason(&e, &shim)),
+                SpawnError::Exec { errno, .. } => StartError::Exec { errno, reason: exec_reason(&e, &shim) },
                 other => StartError::Host(other.to_string()),
             })
         };
@@ -114,10 +114,13 @@ impl SessionActor {
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<(), StartError>> {
         let outcome = spawned.and_then(|spawned| self.take_pty(spawned));
-        if let Err(e) = &outcome {
-            self.start_failed(e, ctx);
-        } else {
-            self.arm_reading(ctx);
+        match &outcome {
+            Err(e) => self.start_failed(e, ctx),
+            Ok(()) => {
+                self.arm_reading(ctx);
+                self.catch_up(ctx);
+                self.end_if_asked_meanwhile(ctx);
+            }
         }
         let durable = self.when_durable(self.sum.seq);
         let answer = async move {
@@ -129,12 +132,13 @@ impl SessionActor {
 
     fn take_pty(&mut self, spawned: Spawned) -> Result<(), StartError> {
         let host = |e: std::io::Error| StartError::Host(format!("the terminal can't be taken: {e}"));
-        let pty = PtyFd::new(spawned.master).and_then(PtyFd::watched).map_err(host)?;
+        let pty = PtyFd::new(spawned.master).and_then(PtyFd::watch).map_err(host)?;
         let Some(io) = &mut self.io else { return Err(StartError::Host("the ring is gone".to_owned())) };
         io.pty = Some(Rc::new(pty));
         io.process = Some(spawned.process);
         let run = io.run;
         self.stage = Stage::Running(spawned.process);
+        self.restarting = false;
         let (pid, start_time) = (spawned.process.pid, spawned.process.start_time);
         self.put_surely(Event::Started { run, pid, start_time });
         Ok(())
@@ -144,8 +148,13 @@ impl SessionActor {
     fn start_failed(&mut self, error: &StartError, ctx: &mut Context<Self>) {
         self.stage = Stage::Idle;
         self.reason = Some(error.to_string());
+        self.restarting = false;
+        let status = match error {
+            StartError::Exec { errno, .. } => Status::ExecFailed(*errno),
+            StartError::Live | StartError::Host(_) => Status::Unknown,
+        };
         if self.io.is_some() {
-            self.conclude(Status::ExecFailed(libc::ENOENT), ctx);
+            self.conclude(status, ctx);
         }
     }
 
@@ -170,11 +179,11 @@ impl SessionActor {
         let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
         let decision = policy::decide(&self.meta.spec.restart, status, self.end_is_wanted(), &restarts, now, jitter);
-        let last = !matches!(decision, Decision::Restart(_));
+        let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
         self.put_surely(Event::Exited { run, status, last });
         match decision {
             Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
-            Decision::GiveUp => self.reason = Some(give_up_reason(&self.meta.spec.restart)),
+            Decision::GiveUp => self.reason = Some(self.give_up_reason()),
             Decision::Stay => {}
         }
         self.save_summary_if_due(true);
@@ -222,10 +231,17 @@ impl Handler<LeaderExited> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, msg: LeaderExited, ctx: &mut Context<Self>) {
-        let Stage::Running(process) = self.stage else { return };
         if msg.run != self.sum.run {
             return;
         }
+        let process = match self.stage {
+            Stage::Running(process) => process,
+            Stage::Starting => {
+                self.exit_at_birth = Some(msg.status); // it was faster than the word that it had started
+                return;
+            }
+            Stage::Draining(..) | Stage::Idle => return,
+        };
         self.stage = Stage::Draining(process, msg.status);
         if self.drained(ctx) {
             return;
@@ -254,8 +270,4 @@ fn exec_reason(error: &SpawnError, shim: &ShimSpec) -> String {
         SpawnError::Exec { step: SpawnStep::Exec, .. } => format!("{}: {error}", shim.program.lossy()),
         _ => error.to_string(),
     }
-}
-
-fn give_up_reason(policy: &crate::model::Restart) -> String {
-    format!("restarted {} times within {}: given up", policy.max_restarts, crate::model::format_duration(policy.within))
 }

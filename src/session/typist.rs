@@ -96,8 +96,8 @@ pub enum Outcome {
 
 /// The kernel cuts a longer line of a program in cooked mode, in silence.
 pub const LONGEST_COOKED_LINE: usize = 4095;
-/// One input record holds so much of a text: a ring of 256 KiB takes several.
-const PART: usize = 32 * 1024;
+/// One input record holds so much of a text: with every byte escaped in JSON it still fits into what a ring keeps for it.
+const PART: usize = 8 * 1024;
 /// Texts that may wait for one program. More is a sender that doesn't look at its receipts.
 pub const MAX_WAITING: usize = 64;
 /// Bytes that may wait for one program: two of the largest requests.
@@ -434,7 +434,7 @@ mod tests {
     #[test]
     fn a_long_text_is_recorded_in_parts_before_it_is_typed() {
         let mut typist = typist();
-        typist.push(job(1, &vec![b'x'; 70_000], Manner::Paste)).unwrap();
+        typist.push(job(1, &vec![b'x'; 20_000], Manner::Paste)).unwrap();
         let told = run(&mut typist, RAW, usize::MAX);
         assert_eq!(told[..3].iter().filter(|t| t.starts_with("input")).count(), 3, "{told:?}");
         assert!(told[4].starts_with("write"));

@@ -299,7 +299,7 @@ pub(super) fn gone(_: MailboxError) -> ApiError {
 
 pub(super) fn cannot_start(error: &StartError) -> ApiError {
     match error {
-        StartError::Exec(why) => ApiError::new(Code::CannotStart, format!("cannot start: {why}")),
+        StartError::Exec { reason, .. } => ApiError::new(Code::CannotStart, format!("cannot start: {reason}")),
         StartError::Live => ApiError::new(Code::Exists, "the session is live, or just being started or ended"),
         StartError::Host(why) => ApiError::new(Code::Failed, why.clone()),
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Read so much of a log at once.
 const PAGE: usize = MIB;
-/// An input has at most so many parts of 32 KiB: the largest request.
+/// An input has at most so many parts of 8 KiB: the largest request.
 const MAX_PARTS: usize = 1024;
 
 /// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds them and
