@@ -39,6 +39,8 @@ pub struct Adoption {
     pub modes: u64,
     /// Records that aren't in the store.
     pub unstored: Vec<Record>,
+    /// Records that the ring had and that can't be read.
+    pub lost: Option<(Seq, Seq)>,
     /// An input that was on its way.
     pub unfinished: Option<Unfinished>,
 }
@@ -80,7 +82,7 @@ impl Birth {
 
 impl SessionActor {
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { held, mut ring, modes, unstored, unfinished } = adoption;
+        let Adoption { held, mut ring, modes, unstored, lost, unfinished } = adoption;
         self.modes = Modes::unpack(modes);
         if let Some(first) = unstored.first() {
             ring.release(Seq(first.seq.0 - 1));
@@ -95,6 +97,9 @@ impl SessionActor {
             Err(e) => tracing::error!(session = %self.meta.name, error = %e, "the terminal can't be taken over"),
         }
         self.io = Some(io);
+        if let Some((from, to)) = lost {
+            self.put_surely(Event::Gap { from, to, reason: GapReason::Corrupt });
+        }
         match &self.sum.phase {
             Phase::Running { process } => self.stage = Stage::Running(*process),
             // Killed between the keeper's answer and the record of it.

@@ -81,7 +81,7 @@ fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<H
         let unstored: Vec<Record> = adopted.records.into_iter().filter(|r| r.seq > stored).collect();
         unstored.iter().for_each(|record| fold(&mut sum, record));
         sum.at.log = sum.at.log.max(adopted.log_time);
-        Adoption { held, ring, modes: adopted.modes, unstored, unfinished: None }
+        Adoption { held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
     });
     meta.apply(&turns)?;
     let adopted = match adopted {
