@@ -14,9 +14,11 @@
 
 mod command;
 mod process;
+mod stream;
 
 pub use command::{BOUND, Cmd, Out, Running};
-pub use process::{alive, peak_memory_kib, processes_with};
+pub use process::{alive, kill_hard, peak_memory_kib, processes_with, send_signal};
+pub use stream::{Follower, Pattern};
 
 use serde_json::Value;
 use std::{ffi::OsStr, path::PathBuf, time::Duration, time::Instant};
