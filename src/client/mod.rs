@@ -1,1 +1,17 @@
-//! The other side of `server`: connect, request, follow.
+//! The other side of `server`: find or start the host, ask, follow.
+//!
+//! A host may be killed at any moment and comes back; so every request that changes something carries an idempotency key
+//! and is tried again, and a reading goes on at its cursor. Data comes from `cli` as `wire` types and goes to the socket
+//! that `config::Paths` names. Nothing here prints, and nothing starts a host unless [`Setup::autostart`] says so.
+
+mod connect;
+mod error;
+mod follow;
+mod request;
+mod start;
+
+pub use connect::{Backoff, Host, Presence};
+pub use error::ClientError;
+pub use follow::{Follow, Item};
+pub use request::{Client, RETRY_PATIENCE};
+pub use start::Setup;

@@ -1,1 +1,93 @@
-//! Configuration: built-in defaults, the user's file, `TERMALIVE_CFG_*`, flags; merged in this order.
+//! Configuration and places: what a host is told, and where it lives.
+//!
+//! Built-in defaults, the user's file, `TERMALIVE_CFG_*`, flags; merged in this order by [`Config::merge`], which is pure:
+//! the environment comes in as an [`Env`]. Only [`Config::load`], [`Env::from_process`] and [`Paths::prepare`] touch the
+//! outside. Data goes to the host (settings) and to both sides (paths). It must never hold a secret.
+
+mod bytes;
+mod env;
+mod load;
+mod paths;
+mod values;
+
+pub use bytes::{BytesError, parse_bytes};
+pub use env::Env;
+pub use load::{ConfigError, FileText, Origin};
+pub use paths::{Paths, PathsError, SOCKET_PATH_MAX};
+
+use crate::model::Size;
+use std::time::Duration;
+
+/// The commented defaults, as `config/termalive.toml` has them. The keys in it are all there are.
+pub const DEFAULTS: &str = include_str!("../../config/termalive.toml");
+
+/// All settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Of the host process.
+    pub host: HostConfig,
+    /// Of the log on disk.
+    pub store: StoreConfig,
+    /// Of sessions.
+    pub session: SessionConfig,
+    /// Of typing.
+    pub send: SendConfig,
+    /// Of waits.
+    pub wait: WaitConfig,
+}
+
+/// `[host]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// A filter in the syntax of tracing.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+/// `host.log_format`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Bytes at which a segment is closed.
+    pub segment_bytes: u64,
+    /// Age at which it is closed.
+    pub segment_age: Duration,
+    /// Between two fsyncs of output.
+    pub commit_interval: Duration,
+    /// Free bytes below which nothing is written.
+    pub min_free: u64,
+}
+
+/// `[session]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionConfig {
+    /// Of a new terminal.
+    pub size: Size,
+    /// Between HUP and TERM, and between TERM and KILL.
+    pub stop_grace: Duration,
+}
+
+/// `[send]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendConfig {
+    /// Between text and Enter.
+    pub enter_delay: Duration,
+    /// How long a program may take to read.
+    pub timeout: Duration,
+}
+
+/// `[wait]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitConfig {
+    /// See `--wait-first`.
+    pub first: Duration,
+}

@@ -1,6 +1,25 @@
 //! The durable log: frames, sled segments, the memory store, the writer thread, `meta`.
+//!
+//! A session's actor pushes records into its [`Feed`]; the [`Writer`] thread pulls them, makes frames and appends them to
+//! an [`EventLog`]; readers take from the feed's tail, or from the store when they are behind it. What stands on disk is
+//! described in `docs/format.md`.
+
+mod feed;
+pub mod frame;
+mod memory;
+mod meta;
+mod segments;
+mod sled;
+mod writer;
 
 use crate::model::{Record, Seq, SessionId};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use feed::{Feed, TailRead};
+pub use memory::MemoryStore;
+pub use meta::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use segments::{Options, SegmentStore, Stats};
+pub use writer::{Stopped, Writer, WriterOptions};
 
 /// A store of records. Blocking: the writer thread appends, readers use a blocking pool.
 pub trait EventLog: Send + Sync {
@@ -15,11 +34,16 @@ pub trait EventLog: Send + Sync {
 }
 
 /// The store can't go on: the host ends and is started again; the rings hold what wasn't written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("the store at {place} can't go on: {why}")]
 pub struct StoreDown {
     /// Its folder.
     pub place: String,
     /// What happened, and what helps.
     pub why: String,
+}
+
+/// Locks, also after a panic elsewhere: every critical section here leaves its data whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,8 +3,10 @@
 //! A WebSocket `follow` sends JSON text frames, one [`Line`] each: first `hello`, then what [`FollowQuery::content`] asks
 //! for, last `end`. With `content=raw` data comes in binary frames, see [`raw_frame`].
 
+use super::{ApiError, Code};
 use crate::model::{Cursor, Name, Seq, SessionId};
 use serde::{Deserialize, Serialize};
+use std::fmt::Display;
 
 /// The query of `…/follow` and `…/log`, as in the URL. Lists are given by repeating the name. Durations and points in time
 /// are text as on the command line; the host parses them, and says what is wrong with them.
@@ -197,6 +199,94 @@ impl FollowQuery {
             && self.until_literal.is_empty()
             && self.wait_idle.is_none())
     }
+
+    /// As it stands in a URL after the `?`.
+    pub fn to_query(&self) -> String {
+        let mut out = form_urlencoded::Serializer::new(String::new());
+        let mut one = |name: &str, value: Option<&dyn Display>| {
+            if let Some(value) = value {
+                out.append_pair(name, &value.to_string());
+            }
+        };
+        fn shown<T: Display>(value: &Option<T>) -> Option<&dyn Display> {
+            value.as_ref().map(|v| v as &dyn Display)
+        }
+        one("since", shown(&self.since));
+        one("to", shown(&self.to));
+        one("lines", shown(&self.lines));
+        one("wait_idle", shown(&self.wait_idle));
+        one("wait_first", shown(&self.wait_first));
+        one("content", Some(&self.content.word()));
+        one("events", self.events_all.then_some(&"all"));
+        one("follow", Some(&u8::from(self.follow)));
+        one("id", shown(&self.id));
+        one("start", shown(&self.start));
+        one("after", shown(&self.after));
+        let lists = [("until", &self.until), ("until_line", &self.until_line), ("until_literal", &self.until_literal)];
+        for (name, values) in lists {
+            values.iter().for_each(|value| one(name, Some(value)));
+        }
+        out.finish()
+    }
+
+    /// The inverse of [`FollowQuery::to_query`]. Names it doesn't know are passed over; of a name that isn't a list the
+    /// last counts.
+    pub fn from_query(query: &str) -> Result<FollowQuery, ApiError> {
+        let mut out = FollowQuery::default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            let text = value.into_owned();
+            match &*name {
+                "since" => out.since = Some(text),
+                "to" => out.to = Some(text),
+                "lines" => out.lines = Some(read("lines", "a number", text.parse())?),
+                "until" => out.until.push(text),
+                "until_line" => out.until_line.push(text),
+                "until_literal" => out.until_literal.push(text),
+                "wait_idle" => out.wait_idle = Some(text),
+                "wait_first" => out.wait_first = Some(text),
+                "content" => {
+                    out.content = read("content", "rows, chars, base64 or raw", Content::from_word(&text).ok_or(&text))?
+                }
+                "events" => out.events_all = read("events", "all", (text == "all").then_some(true).ok_or(&text))?,
+                "follow" => out.follow = read("follow", "0 or 1", flag(&text).ok_or(&text))?,
+                "id" => out.id = Some(read("id", "32 hexadecimal digits", SessionId::try_from(text))?),
+                "start" => out.start = Some(read("start", "a cursor such as @12", text.parse())?),
+                "after" => out.after = Some(read("after", "a cursor such as @12", text.parse())?),
+                _ => {}
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Content {
+    /// As in the query.
+    pub fn word(self) -> &'static str {
+        match self {
+            Content::Rows => "rows",
+            Content::Chars => "chars",
+            Content::Base64 => "base64",
+            Content::Raw => "raw",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Content> {
+        [Content::Rows, Content::Chars, Content::Base64, Content::Raw].into_iter().find(|c| c.word() == word)
+    }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" => Some(true),
+        "0" | "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
+    value.map_err(|why| {
+        ApiError::new(Code::Usage, format!("bad {name}= in the query: {why}")).hint(format!("give {wanted}"))
+    })
 }
 
 #[cfg(test)]
@@ -216,6 +306,35 @@ mod tests {
         assert_eq!(json["event"], "data");
         assert_eq!(json["seq"], 13);
         assert_eq!(serde_json::from_value::<Line>(json).unwrap(), line);
+    }
+
+    #[test]
+    fn a_query_survives_the_url() {
+        let full = FollowQuery {
+            since: Some("turn:3".into()),
+            to: Some("2026-02-01T03:40:00+01:00".into()),
+            lines: Some(10),
+            until: vec!["a&b=c d+%".into(), "ä|^$".into()],
+            until_line: vec!["DONE".into()],
+            until_literal: vec!["[DONE]".into(), String::new()],
+            wait_idle: Some("30s".into()),
+            wait_first: Some("2m".into()),
+            content: Content::Base64,
+            events_all: true,
+            follow: true,
+            id: Some(SessionId([7; 16])),
+            start: Some(Cursor { seq: Seq(4), byte: 2 }),
+            after: Some(Cursor::at(Seq(9))),
+        };
+        for query in [full, FollowQuery::default()] {
+            assert_eq!(FollowQuery::from_query(&query.to_query()), Ok(query.clone()), "{}", query.to_query());
+        }
+        assert_eq!(FollowQuery::from_query("later=1&follow=0&follow=1").map(|q| q.follow), Ok(true));
+        for bad in ["lines=x", "content=html", "events=some", "follow=maybe", "id=1", "start=12", "after=@"] {
+            let error = FollowQuery::from_query(bad).unwrap_err();
+            assert_eq!(error.code, Code::Usage, "{bad}");
+            assert!(error.message.contains(bad.split('=').next().unwrap()), "{error}");
+        }
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! What can go wrong between a command and its host, each with the sentence and the code a user gets.
+
+use crate::config::{ConfigError, PathsError, SOCKET_PATH_MAX};
+use crate::wire::{ApiError, Code};
+use std::{path::PathBuf, time::Duration};
+
+/// See the variants; [`ApiError`] is made of it for printing.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The host's own words.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// Not a host URI.
+    #[error("bad host {0:?}: write unix:///path/to/termalive.sock")]
+    Uri(String),
+    /// A kind of host URI that comes later.
+    #[error("can't reach {0}: this version reaches hosts by unix:///path only")]
+    NotYet(String),
+    /// The path in a URI doesn't fit.
+    #[error("can't reach unix://{}: the path has {} bytes, a socket's has at most {SOCKET_PATH_MAX}", .0.display(), .0.as_os_str().len())]
+    LongPath(PathBuf),
+    /// Nothing is there.
+    #[error("no host runs at {}", .0.display())]
+    NoHost(PathBuf),
+    /// There is a host, and it doesn't answer.
+    #[error("the host at {} lives but hasn't answered for {} s", socket.display(), waited.as_secs())]
+    Silent {
+        /// Where.
+        socket: PathBuf,
+        /// How long we tried.
+        waited: Duration,
+    },
+    /// It ended while it worked for us.
+    #[error("the host at {} ended before it answered; whether this was done isn't known", .0.display())]
+    Vanished(PathBuf),
+    /// Someone holds the state folder and serves no socket of ours.
+    #[error("the state folder {} is in use by another process, and no host answers at {}", state.display(), socket.display())]
+    InUse {
+        /// The folder.
+        state: PathBuf,
+        /// The socket that isn't there.
+        socket: PathBuf,
+    },
+    /// The socket isn't for us.
+    #[error("may not use the host at {}: {why}", socket.display())]
+    NotPermitted {
+        /// Where.
+        socket: PathBuf,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// The host's own reason why it couldn't start.
+    #[error("{0}")]
+    Start(String),
+    /// An answer that isn't one of ours.
+    #[error("the host doesn't know {request} ({answer}): it is older than this command, or no termalive host")]
+    NotAHost {
+        /// Method and path.
+        request: String,
+        /// What came instead.
+        answer: String,
+    },
+    /// More than a request may carry.
+    #[error("too much to send at once: {bytes} bytes, at most {most}", most = crate::wire::MAX_BODY)]
+    TooLarge {
+        /// As JSON.
+        bytes: usize,
+    },
+    /// The system says no.
+    #[error("can't {what}: {why}")]
+    System {
+        /// What was tried, with its object.
+        what: String,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// See [`PathsError`].
+    #[error(transparent)]
+    Paths(#[from] PathsError),
+    /// See [`ConfigError`].
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
+
+impl ClientError {
+    fn code(&self) -> Code {
+        match self {
+            ClientError::Api(error) => error.code,
+            ClientError::Uri(_) | ClientError::LongPath(_) | ClientError::TooLarge { .. } => Code::Usage,
+            ClientError::Config(error) if error.is_usage() => Code::Usage,
+            ClientError::NotYet(_) | ClientError::NoHost(_) | ClientError::Silent { .. } | ClientError::Vanished(_) => {
+                Code::NoHost
+            }
+            ClientError::NotPermitted { .. } => Code::NotPermitted,
+            ClientError::NotAHost { .. } => Code::UnknownVerb,
+            ClientError::InUse { .. }
+            | ClientError::Start(_)
+            | ClientError::System { .. }
+            | ClientError::Paths(_)
+            | ClientError::Config(_) => Code::Failed,
+        }
+    }
+
+    fn help(&self) -> Option<&'static str> {
+        match self {
+            ClientError::NoHost(_) => Some("termalive start -d starts one"),
+            ClientError::Silent { .. } => Some("STATE/host.log says what it does"),
+            ClientError::Vanished(_) => Some("termalive ls and termalive logs show it"),
+            ClientError::InUse { .. } => Some(
+                "set TERMALIVE_RUNTIME_DIR as it was set for the host that runs, or use another TERMALIVE_STATE_DIR",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl From<ClientError> for ApiError {
+    fn from(error: ClientError) -> ApiError {
+        match error {
+            ClientError::Api(error) => error,
+            other => {
+                let said = ApiError::new(other.code(), other.to_string());
+                other.help().into_iter().fold(said, ApiError::hint)
+            }
+        }
+    }
+}
