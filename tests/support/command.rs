@@ -87,12 +87,6 @@ impl Cmd {
         self
     }
 
-    /// Where its stdout goes instead of to the test.
-    pub fn stdout_to(mut self, to: Stdio) -> Cmd {
-        self.command.stdout(to);
-        self
-    }
-
     /// Longer or shorter than [`BOUND`].
     pub fn bound(mut self, bound: Duration) -> Cmd {
         self.bound = bound;
@@ -203,7 +197,7 @@ impl Running {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        process::send(self.pid(), signal);
+        process::send_signal(self.pid(), signal);
     }
 
     /// Waits for its end; panics when that takes longer than its bound.

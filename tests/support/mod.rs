@@ -14,12 +14,19 @@
 
 mod command;
 mod process;
+mod stream;
 
 pub use command::{BOUND, Cmd, Out, Running};
-pub use process::{alive, peak_memory_kib, processes_with};
+pub use process::{alive, kill_hard, peak_memory_kib, processes_with, send_signal};
+pub use stream::{Follower, Pattern};
 
 use serde_json::Value;
-use std::{ffi::OsStr, path::PathBuf, time::Duration, time::Instant};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    time::Duration,
+    time::Instant,
+};
 use tempfile::TempDir;
 
 /// Between two looks at something that can't be waited for otherwise.
@@ -100,11 +107,16 @@ impl Host {
         I: IntoIterator,
         I::Item: AsRef<OsStr>,
     {
-        let mut cmd = Cmd::new(&binary(), &self.home(), &self.scratch());
-        for (name, value) in &self.envs {
-            cmd = cmd.env(name, value);
-        }
-        cmd.args(args)
+        self.envs.iter().fold(self.plain(&binary()), |cmd, (name, value)| cmd.env(name, value)).args(args)
+    }
+
+    /// Another program, in the environment of this host's commands.
+    pub fn program(&self, words: &[&str]) -> Cmd {
+        self.plain(Path::new(words[0])).args(&words[1..]).bound(Duration::from_secs(100))
+    }
+
+    fn plain(&self, program: &Path) -> Cmd {
+        Cmd::new(program, &self.home(), &self.scratch())
     }
 
     /// Runs a command to its end.

@@ -28,13 +28,15 @@ pub fn processes_with(text: &str) -> Vec<u32> {
         .collect()
 }
 
-pub(super) fn send(pid: u32, signal: Signal) {
+/// A signal to a process that may be gone already.
+pub fn send_signal(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _ = kill_process(pid, signal); // gone already: what was wanted
 }
 
-pub(super) fn kill_hard(pid: u32) {
-    send(pid, Signal::KILL);
+/// kill -9; returns when it is gone.
+pub fn kill_hard(pid: u32) {
+    send_signal(pid, Signal::KILL);
     super::wait_for(&format!("the end of process {pid}"), || (!alive(pid)).then_some(()));
 }
 
@@ -47,6 +49,6 @@ pub(super) fn kill_all_with(home: &Path) {
         if left.is_empty() {
             return;
         }
-        left.into_iter().for_each(|pid| send(pid, Signal::KILL));
+        left.into_iter().for_each(|pid| send_signal(pid, Signal::KILL));
     }
 }
