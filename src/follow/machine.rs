@@ -122,7 +122,7 @@ impl Follow {
         if self.ended {
             return None;
         }
-        let end = self.begin(now.log, out).or_else(|| self.advance(now.log, true, out));
+        let end = self.begin(now.log, false, out).or_else(|| self.advance(now.log, true, out));
         let end = end.or_else(|| match self.plan.to {
             Some(Bound::Wall(to)) if now.wall > to => Some(self.finish(Ending::Complete, to, out)),
             _ => None,
@@ -185,13 +185,18 @@ impl Follow {
         self.time(now, out).or_else(|| Some(self.finish(Ending::Timeout, now.wall, out)))
     }
 
-    /// The start is reached at log time `now`, if it wasn't before. Ends at once when its run had ended before it.
-    pub(super) fn begin(&mut self, now: LogTime, out: &mut Vec<Frame>) -> Option<End> {
+    /// The start is reached, if it wasn't before. Ends at once when its run had ended before it.
+    ///
+    /// `now`: log time of the first record from the start on, if there is one; `marks`: that record is what the start is
+    /// named after (a turn, a run). Else the start is a place in the log, and its time that of the record before it, so that
+    /// it is the same whether or not another record has come.
+    pub(super) fn begin(&mut self, now: LogTime, marks: bool, out: &mut Vec<Frame>) -> Option<End> {
         if self.begun {
             return None;
         }
         self.begun = true;
-        let start = self.plan.start_log.unwrap_or(now);
+        let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
+        let start = self.plan.start_log.or(before).unwrap_or(now);
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
             let text = screen.open_text();
             screen.baseline();

@@ -7,7 +7,7 @@ use super::{
     tail::after,
 };
 use crate::{
-    model::{Cursor, Event, LogTime, Record},
+    model::{Cursor, Event, Kind, LogTime, Record},
     stop::{Fired, StopSet},
     terminal::{Row, RowEvent},
     wire::Content,
@@ -19,8 +19,9 @@ impl Follow {
     pub(super) fn read_record(&mut self, record: &Record, out: &mut Vec<Frame>) -> Option<End> {
         let at = record.at;
         let place = Cursor::at(record.seq);
+        let marks = self.plan.from_turn || record.kind == Kind::Starting;
         if place >= self.plan.start
-            && let Some(end) = self.begin(at.log, out)
+            && let Some(end) = self.begin(at.log, marks, out)
         {
             return Some(end);
         }
@@ -28,12 +29,12 @@ impl Follow {
             return Some(end);
         }
         let beyond = match self.plan.to {
-            Some(Bound::Cursor(to)) => to <= place,
-            Some(Bound::Wall(to)) => at.wall > to,
-            None => false,
+            Some(Bound::Cursor(to)) => (to <= place).then_some(self.anchor.wall),
+            Some(Bound::Wall(to)) => (at.wall > to).then_some(to),
+            None => None,
         };
-        if beyond {
-            return Some(self.finish(Ending::Complete, self.anchor.wall, out));
+        if let Some(wall) = beyond {
+            return Some(self.finish(Ending::Complete, wall, out));
         }
         self.anchor = at;
         match record.event() {
@@ -66,7 +67,7 @@ impl Follow {
             if rest.is_empty() {
                 return None;
             }
-            if let Some(end) = self.begin(record.at.log, out) {
+            if let Some(end) = self.begin(record.at.log, true, out) {
                 return Some(end);
             }
         }
@@ -176,11 +177,14 @@ impl Follow {
         if self.plan.content != Content::Rows {
             return;
         }
-        let above = self.last_rows().into_iter().filter(|above| above.id < row.id);
-        for above in above.collect::<Vec<_>>() {
-            // Such a row isn't final, so its place is the matching row's: it is printed together with it.
-            let above = Row { end: row.end, ..above };
-            self.print(&above, !above.more, out);
+        let rows = self.last_rows();
+        let place = rows.iter().position(|other| other.id == row.id);
+        for (index, above) in rows.into_iter().enumerate() {
+            if place.map_or(above.id < row.id, |place| index < place) {
+                // Such a row isn't final, so its place is the matching row's: it is printed together with it.
+                let above = Row { end: row.end, ..above };
+                self.print(&above, !above.more, out);
+            }
         }
         self.print(row, false, out);
     }
