@@ -4,8 +4,16 @@
 //! the server, which also says what time it is and when it has read all there is; frames go to the connection. It must never
 //! print a row twice or leave one out when a reading is taken up again, and never let a verdict depend on when it was asked.
 
+mod chars;
+mod lines;
 mod machine;
 mod plan;
+mod reading;
+mod screen;
+mod tail;
+mod writer;
 
+pub use lines::timestamp;
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
+pub use screen::{MakeScreen, Screen};

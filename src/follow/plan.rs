@@ -27,8 +27,8 @@ pub struct Plan {
     pub scan_from: Cursor,
     /// Judging starts here. For a turn: its first input record.
     pub start: Cursor,
-    /// Log time at `start`, where it is known better than by the first record from there on: for a start at the end of the
-    /// log, or at a point in time.
+    /// Log time at `start`, for a start that is a point in time (`now`, a duration, RFC 3339). Without it, it is that of the
+    /// record before `start` (of the first from there on for a turn or a run), so `scan_from` should be before `start`.
     pub start_log: Option<LogTime>,
     /// Printing starts here: `start`, or on a reconnect the last `next` the client has.
     pub after: Cursor,

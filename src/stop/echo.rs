@@ -66,6 +66,8 @@ pub(super) struct Masks {
     typing: Typing,
     /// After the row of this id, these go on.
     pending: BTreeMap<u64, Vec<Pending>>,
+    /// The row seen last, and the one seen before it.
+    latest: (u64, Option<u64>),
     /// A text is being typed right now.
     busy: bool,
     /// The last text of `texts` is the one that may be replaced by a longer one.
@@ -124,6 +126,7 @@ impl Masks {
     /// Rows are numbered afresh.
     pub(super) fn new_rows(&mut self) {
         self.pending.clear();
+        self.latest = (0, None);
     }
 
     /// True while a text is being typed, so that its echo may stop anywhere for as long as it likes.
@@ -160,7 +163,7 @@ impl Masks {
             return Masked::default();
         }
         let row = FoldedRow::new(text);
-        let before = id.checked_sub(1).and_then(|id| self.pending.get(&id)).cloned().unwrap_or_default();
+        let before = self.before(id);
         let mut next = Vec::new();
         let mut hidden = Vec::new();
         if row.text.is_empty() {
@@ -184,6 +187,19 @@ impl Masks {
         let held = if open { self.held(&row) } else { None };
         self.remember(id, next);
         Masked { hidden: merge(hidden), held }
+    }
+
+    /// What goes on in this row: from the one above, which has the id before, or was seen just before (a screen program's
+    /// row keeps its id when it is painted over, so ids need not be in order).
+    fn before(&mut self, id: u64) -> Vec<Pending> {
+        if self.latest.0 != id {
+            self.latest = (id, Some(self.latest.0));
+        }
+        let rows = [id.checked_sub(1), self.latest.1];
+        let pending = rows.into_iter().flatten().filter_map(|row| self.pending.get(&row)).flatten().copied();
+        let mut before: Vec<Pending> = pending.collect();
+        before.dedup();
+        before
     }
 
     fn remember(&mut self, id: u64, next: Vec<Pending>) {

@@ -59,15 +59,15 @@ impl Inputs {
 
 /// A text to mask from now on.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Text {
-    pub(super) input: Input,
+pub(crate) struct Text {
+    pub(crate) input: Input,
     /// It is the last one, grown longer.
-    pub(super) replaces: bool,
+    pub(crate) replaces: bool,
 }
 
 /// Joins what was typed in pieces.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Typing {
+pub(crate) struct Typing {
     parts: Vec<u8>,
     line: String,
     echo: bool,
@@ -75,7 +75,7 @@ pub(super) struct Typing {
 }
 
 impl Typing {
-    pub(super) fn event(&mut self, event: &Event) -> Vec<Text> {
+    pub(crate) fn event(&mut self, event: &Event) -> Vec<Text> {
         let Event::Input { part, submit, echo, text, .. } = event else { return Vec::new() };
         let InputText::Shown(text) = text else {
             *self = Typing::default();

@@ -11,11 +11,14 @@ mod find;
 mod fold;
 mod inputs;
 mod set;
+mod typed;
 
 pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
 pub use find::Hit;
+pub(crate) use inputs::Typing;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
 pub use set::{Fired, HALF_TYPED, StopSet};
+pub(crate) use typed::TypedEcho;
 
 /// A text that was typed: what an echo repeats.
 #[derive(Clone, PartialEq, Eq, Debug)]

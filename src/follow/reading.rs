@@ -1,0 +1,264 @@
+//! What records do to a reading: output becomes rows, rows are judged and printed, events change what is read.
+
+use super::{
+    Bound, End, Follow, Frame,
+    lines::{event_line, is_always_shown},
+    machine::Ending,
+    tail::after,
+};
+use crate::{
+    model::{Cursor, Event, Kind, LogTime, Record},
+    stop::{Fired, StopSet},
+    terminal::{Row, RowEvent},
+    wire::Content,
+};
+use bytes::Bytes;
+
+impl Follow {
+    /// A record at or after `scan_from`.
+    pub(super) fn read_record(&mut self, record: &Record, out: &mut Vec<Frame>) -> Option<End> {
+        let at = record.at;
+        let place = Cursor::at(record.seq);
+        let marks = self.plan.from_turn || record.kind == Kind::Starting;
+        if place >= self.plan.start
+            && let Some(end) = self.begin(at.log, marks, out)
+        {
+            return Some(end);
+        }
+        if let Some(end) = self.advance(at.log, false, out) {
+            return Some(end);
+        }
+        let beyond = match self.plan.to {
+            Some(Bound::Cursor(to)) => (to <= place).then_some(self.anchor.wall),
+            Some(Bound::Wall(to)) => (at.wall > to).then_some(to),
+            None => None,
+        };
+        if let Some(wall) = beyond {
+            return Some(self.finish(Ending::Complete, wall, out));
+        }
+        self.anchor = at;
+        match record.event() {
+            Ok(Event::Output(bytes)) => self.output(record, &bytes, out),
+            Ok(event) => {
+                self.reached = self.reached.max(record.end());
+                self.event(record, &event, out)
+            }
+            // Of a kind or shape that a later version writes: passed over.
+            Err(_) => None,
+        }
+    }
+
+    /// Output: what stands before the start is only shown to the screen.
+    fn output(&mut self, record: &Record, bytes: &Bytes, out: &mut Vec<Frame>) -> Option<End> {
+        let here = |cursor: Cursor| (cursor.seq == record.seq).then_some(cursor.byte as usize);
+        let to = match self.plan.to {
+            Some(Bound::Cursor(to)) => here(to).filter(|to| *to < bytes.len()),
+            _ => None,
+        };
+        let upto = to.unwrap_or(bytes.len());
+        let from = here(self.plan.scan_from).unwrap_or(0).min(upto);
+        let mut at = after(Cursor::at(record.seq), from);
+        let mut rest = bytes.slice(from..upto);
+        if !self.begun {
+            let known = here(self.plan.start).map_or(rest.len(), |start| start.saturating_sub(from).min(rest.len()));
+            let mut unseen = Vec::new();
+            self.feed(at, record.at.log, &rest[..known], &mut unseen);
+            (at, rest) = (after(at, known), rest.slice(known..));
+            if rest.is_empty() {
+                return None;
+            }
+            if let Some(end) = self.begin(record.at.log, true, out) {
+                return Some(end);
+            }
+        }
+        self.read = (record.seq, record.at.wall);
+        let place = if upto == bytes.len() { record.end() } else { after(Cursor::at(record.seq), upto) };
+        self.reached = self.reached.max(place);
+        if let Some(fired) = self.new_output(at, record, &rest, out) {
+            return Some(self.fire(fired, record.at.wall, out));
+        }
+        to.map(|_| self.finish(Ending::Complete, record.at.wall, out))
+    }
+
+    fn new_output(&mut self, at: Cursor, record: &Record, bytes: &Bytes, out: &mut Vec<Frame>) -> Option<Fired> {
+        if let Some(stops) = &mut self.stops {
+            stops.output(record.at.log);
+        }
+        let mut rows = Vec::new();
+        self.feed(at, record.at.log, bytes, &mut rows);
+        let fired = self.rows(rows, record.at.log, out);
+        if self.plan.content != Content::Rows {
+            let end = match &fired {
+                Some(Fired::Pattern { row, .. }) if row.end <= at => 0,
+                Some(Fired::Pattern { row, .. }) if row.end.seq == at.seq => (row.end.byte - at.byte) as usize,
+                _ => bytes.len(),
+            };
+            let end = end.min(bytes.len());
+            self.writer.bytes(at, &bytes.slice(..end), record.at.wall, out);
+        }
+        fired
+    }
+
+    fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], rows: &mut Vec<RowEvent>) {
+        if let Some(screen) = &mut self.screen
+            && !bytes.is_empty()
+        {
+            screen.feed(at, now, bytes, rows);
+            self.fed = true;
+        }
+    }
+
+    /// Rows have stood long enough at log time `now`.
+    pub(super) fn settle(&mut self, now: LogTime, out: &mut Vec<Frame>) -> Option<Fired> {
+        let mut rows = Vec::new();
+        if let Some(screen) = &mut self.screen {
+            screen.settle(now, &mut rows);
+        }
+        self.rows(rows, now, out)
+    }
+
+    /// Judges and prints, in order, up to the row that is waited for.
+    fn rows(&mut self, rows: Vec<RowEvent>, now: LogTime, out: &mut Vec<Frame>) -> Option<Fired> {
+        for event in rows {
+            let (row, is_final) = match &event {
+                RowEvent::Judged(row) => (row, false),
+                RowEvent::Final(row) => (row, true),
+            };
+            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, now));
+            if is_final {
+                self.print(row, !row.more, out);
+            } else if let Some(Fired::Pattern { row, .. }) = &fired {
+                self.print_up_to(row, out);
+            }
+            if fired.is_some() {
+                return fired;
+            }
+        }
+        None
+    }
+
+    /// The reading, or the run, ends here: what stands on the screen is final. `lf`: the last row is whole, too.
+    pub(super) fn finish_rows(&mut self, judged: bool, lf: bool, out: &mut Vec<Frame>) -> Option<Fired> {
+        let rows = self.last_rows();
+        let count = rows.len();
+        let now = self.anchor.log;
+        for (index, row) in rows.into_iter().enumerate() {
+            let fired = match &mut self.stops {
+                Some(stops) if judged => stops.row(&row, true, now),
+                _ => None,
+            };
+            let last = index + 1 == count;
+            if !(last && row.text.is_empty()) {
+                self.print(&row, !row.more && (lf || !last), out);
+            }
+            if fired.is_some() {
+                return fired;
+            }
+        }
+        None
+    }
+
+    fn last_rows(&mut self) -> Vec<Row> {
+        let mut rows = Vec::new();
+        if let Some(screen) = &mut self.screen
+            && self.begun
+        {
+            screen.finish(&mut rows);
+        }
+        let finals = rows.into_iter().filter_map(|event| match event {
+            RowEvent::Final(row) => Some(row),
+            RowEvent::Judged(_) => None,
+        });
+        finals.collect()
+    }
+
+    /// The rows that stand above an open row, and that row as it stood when it was judged.
+    pub(super) fn print_up_to(&mut self, row: &Row, out: &mut Vec<Frame>) {
+        if self.plan.content != Content::Rows {
+            return;
+        }
+        let rows = self.last_rows();
+        let place = rows.iter().position(|other| other.id == row.id);
+        for (index, above) in rows.into_iter().enumerate() {
+            if place.map_or(above.id < row.id, |place| index < place) {
+                // Such a row isn't final, so its place is the matching row's: it is printed together with it.
+                let above = Row { end: row.end, ..above };
+                self.print(&above, !above.more, out);
+            }
+        }
+        self.print(row, false, out);
+    }
+
+    fn print(&mut self, row: &Row, lf: bool, out: &mut Vec<Frame>) {
+        if self.plan.content != Content::Rows || !self.begun || self.typed.is_echo(&row.text) {
+            return;
+        }
+        let known = self.printed.take().unwrap_or_default();
+        let new = row.text.strip_prefix(known.as_str()).or_else(|| row.text.strip_prefix(known.trim_end()));
+        let new = new.unwrap_or(&row.text);
+        if !known.is_empty() && new.is_empty() {
+            return;
+        }
+        let (seq, wall) = self.read;
+        self.writer.row(row, new, lf, seq, wall, out);
+    }
+
+    /// Something other than output.
+    fn event(&mut self, record: &Record, event: &Event, out: &mut Vec<Frame>) -> Option<End> {
+        if let Some(end) = self.change_screen(record, event, out) {
+            return Some(end);
+        }
+        if self.begun && (self.plan.events_all || is_always_shown(record.kind)) {
+            if let Some(line) = event_line(record, event, &self.plan.session) {
+                self.writer.flush(out);
+                self.writer.event(line, out);
+            }
+        }
+        match event {
+            Event::Starting { run, .. } | Event::Started { run, .. } => (self.run, self.over) = (*run, false),
+            Event::Exited { run, status, last } => (self.status, self.over) = (Some((*run, *status)), *last),
+            Event::Input { turn, .. } if self.begun => {
+                self.turn = turn.or(self.turn);
+                self.note_send(event);
+            }
+            _ => {}
+        }
+        let fired = self.stops.as_mut().and_then(|stops: &mut StopSet| stops.event(event))?;
+        Some(self.fire(fired, record.at.wall, out))
+    }
+
+    /// A new size, or the end of all rows because a run ends or begins.
+    fn change_screen(&mut self, record: &Record, event: &Event, out: &mut Vec<Frame>) -> Option<End> {
+        let fired = match event {
+            Event::Resize(size) => {
+                self.size = *size;
+                let mut rows = Vec::new();
+                if let Some(screen) = &mut self.screen {
+                    screen.resize(*size, &mut rows);
+                }
+                if self.begun { self.rows(rows, record.at.log, out) } else { None }
+            }
+            Event::Exited { .. } | Event::Starting { .. } => {
+                let fired = self.finish_rows(true, true, out);
+                if let Event::Starting { size, .. } = event {
+                    self.size = *size;
+                }
+                if fired.is_none() && (self.fed || matches!(event, Event::Starting { .. })) {
+                    self.blank();
+                }
+                fired
+            }
+            _ => None,
+        }?;
+        Some(self.fire(fired, record.at.wall, out))
+    }
+
+    /// The send the reading starts from tells what its echo is.
+    fn note_send(&mut self, event: &Event) {
+        let Some(typing) = &mut self.typing else { return };
+        if let Some(text) = typing.event(event).pop() {
+            self.typed.typed(&text.input);
+            self.typing = None;
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The seam between reading and the terminal: rows, and what stood there when reading began.
+
+use crate::{
+    model::Size,
+    terminal::{RowSource, Rows},
+};
+
+/// A source of rows that can be told where reading starts.
+pub trait Screen: RowSource + Send {
+    /// Reading starts here: rows that stand now and don't change are old; the row of the cursor comes with its whole text.
+    fn baseline(&mut self);
+    /// The text of the row of the cursor, blanks up to the cursor kept.
+    fn open_text(&self) -> String;
+}
+
+/// Makes a blank screen.
+pub type MakeScreen = fn(Size) -> Box<dyn Screen>;
+
+impl Screen for Rows {
+    fn baseline(&mut self) {
+        Rows::baseline(self);
+    }
+    fn open_text(&self) -> String {
+        Rows::open_text(self)
+    }
+}
+
+/// The real one.
+pub(super) fn real(size: Size) -> Box<dyn Screen> {
+    Box::new(Rows::new(size))
+}

@@ -1,0 +1,120 @@
+//! The echo of the send a reading starts from: its rows aren't printed, once.
+//!
+//! Pure. The typed text and the final rows come in, in order; whether a row is that echo goes to `follow`. It must never drop
+//! a later copy (`send cat hello` shows `hello`), nor more rows than the text has. An echo is what stood on the row already
+//! followed by the text, or the text alone where the driver echoes it into output; a row that has more in it is printed.
+
+use super::{
+    Input,
+    fold::{FoldedRow, FoldedText, common, is_decoration},
+};
+
+/// How many rows the driver's echo may come late. 1,000: what a flood prints before a send is typed into it.
+const LATE: u32 = 1000;
+/// How long a prompt before the later lines may be, in bytes. 16: `dquote cmdsubst>` of zsh.
+const PROMPT: usize = 16;
+/// Bytes of a row that breaks a line off, at least. 20: see rule 6 of `echo`.
+const BROKEN_OFF: usize = 20;
+
+/// The echo that is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct TypedEcho {
+    text: Option<FoldedText>,
+    /// How much of it has been echoed.
+    at: usize,
+    standing: String,
+    /// How many more rows may come before it: a line editor echoes at once, the driver's echo may come late.
+    patience: u32,
+    blanks: usize,
+}
+
+impl TypedEcho {
+    /// `standing`: what stood on the row of the cursor at the start.
+    pub(crate) fn new(standing: &str) -> TypedEcho {
+        TypedEcho { standing: standing.to_owned(), ..TypedEcho::default() }
+    }
+
+    /// What the turn typed, all of it.
+    pub(crate) fn typed(&mut self, input: &Input) {
+        let text = FoldedText::new(&input.text);
+        self.patience = if input.echo { LATE } else { 1 };
+        self.text = Some(text).filter(|text| !text.text.is_empty());
+    }
+
+    /// True when the row is not to be printed: a part of the echo, or nothing but what stood there already.
+    pub(crate) fn is_echo(&mut self, row: &str) -> bool {
+        let standing = std::mem::take(&mut self.standing);
+        let new = row.strip_prefix(standing.as_str()).or_else(|| row.strip_prefix(standing.trim_end()));
+        if !standing.trim_end().is_empty() && new.is_some_and(|new| new.trim().is_empty()) {
+            return true;
+        }
+        let Some(text) = &self.text else { return false };
+        let row = FoldedRow::new(new.unwrap_or(row));
+        if self.at > 0 && self.blanks > 0 && row.text.is_empty() {
+            self.blanks -= 1;
+            return true;
+        }
+        match reached(text, self.at, &row) {
+            Some(reached) => {
+                self.at = reached;
+                self.blanks = text.blanks_at(reached);
+                if reached == text.text.len() {
+                    self.text = None;
+                }
+                true
+            }
+            None => {
+                self.patience = if self.at > 0 { 0 } else { self.patience - 1 };
+                if self.patience == 0 {
+                    self.text = None;
+                }
+                false
+            }
+        }
+    }
+}
+
+/// How much of the text has been echoed with this row, if all of the row is the text's next piece.
+fn reached(text: &FoldedText, at: usize, row: &FoldedRow<'_>) -> Option<usize> {
+    if row.text.is_empty() {
+        return None;
+    }
+    let line = text.line_at(at);
+    let rest = &text.text[at..line.end];
+    let length = common(&row.text, &text.text[at..]);
+    let ends_well = text.line_end_before(at + length) == at + length || length >= BROKEN_OFF || line.start < at;
+    if length == row.text.len() && ends_well {
+        return Some(at + length);
+    }
+    let prompt = row.text.strip_suffix(rest).filter(|_| at > 0 && line.start == at)?;
+    (prompt.len() <= PROMPT && prompt.chars().next_back().is_none_or(is_decoration)).then_some(line.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(standing: &str, text: &str, echo: bool, rows: &[&str]) -> Vec<String> {
+        let mut typed = TypedEcho::new(standing);
+        typed.typed(&Input { text: text.into(), echo });
+        rows.iter().filter(|row| !typed.is_echo(row)).map(|row| (*row).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_first_copy_is_dropped_and_later_ones_are_printed() {
+        for (standing, text, echo, rows, wanted) in [
+            ("", "hello", true, vec!["hello", "hello"], vec!["hello"]),
+            ("$ ", "ls -l", false, vec!["$ ls -l", "total 0", "$ ls -l"], vec!["total 0", "$ ls -l"]),
+            ("", "hello", true, vec!["busy", "hello", "hello"], vec!["busy", "hello"]),
+            ("", "hello", false, vec!["busy", "hello"], vec!["busy", "hello"]),
+            (">>> ", "def f():\n  x\n", false, vec![">>> def f():", "...   x", "...", "1"], vec!["...", "1"]),
+            ("$ ", "a\n\nb", false, vec!["$ a", "> ", "b", "b"], vec!["> ", "b", "b"]),
+            ("$ ", "a\n\nb", false, vec!["$ a", "", "b", "b"], vec!["b"]),
+            ("Password: ", "x", true, vec!["Password:", "OK"], vec!["OK"]),
+            ("", "hello", true, vec!["hello world"], vec!["hello world"]),
+            ("", "hello", true, vec!["he", "hello"], vec!["he"]),
+        ] {
+            assert_eq!(printed(standing, text, echo, &rows), wanted, "{text:?} after {standing:?}");
+        }
+    }
+}
