@@ -24,6 +24,8 @@ use std::{ops::Range, time::Duration};
 pub(super) struct Screen {
     pub(super) term: Term<VoidListener>,
     pub(super) flow: Flow,
+    /// After the last character written, as one reads: what is overwritten before it was to be seen.
+    pub(super) pen: (i32, usize),
     /// What the main screen was, while the alternate one is shown.
     main: Option<Main>,
     pub(super) ids: u64,
@@ -71,6 +73,7 @@ impl Screen {
         Screen {
             term: Term::new(Config { scrolling_history: 0, ..Config::default() }, &area, VoidListener),
             flow: Flow::Forward(Forward { fresh: true, ..Forward::begin(0, 0) }),
+            pen: (0, 0),
             main: None,
             ids: 1,
             region: 0..area.lines as i32,
@@ -207,7 +210,7 @@ impl Screen {
         let column = column + usize::from(grid.cursor.input_needs_wrap);
         push_cells(grid, line, column, &mut text);
         let mut whole = text[..before].to_owned();
-        push_lines(grid, line, row.bottom.max(line), &mut whole);
+        push_lines(grid, line, row.bottom.max(line), usize::MAX, &mut whole);
         if whole.len() > text.len() { whole } else { text }
     }
 
@@ -247,6 +250,7 @@ impl Screen {
         let pending = self.pending();
         self.main = Some(Main { flow: kept, pending, resized: false });
         self.flow = flow;
+        self.pen = (0, 0);
     }
 
     /// The alternate screen is about to be left: it was looked at, and is not printed.
@@ -258,6 +262,7 @@ impl Screen {
     pub(super) fn back_on_main(&mut self) {
         let Some(main) = self.main.take() else { return };
         self.flow = main.flow;
+        self.pen = self.cursor();
         if main.resized {
             self.adopt_size();
         }
@@ -273,6 +278,7 @@ impl Screen {
         self.term.set_options(Config { scrolling_history: RESIZE_LINES, ..Config::default() });
         self.term.resize(area);
         self.region = 0..self.lines();
+        self.pen = self.cursor();
         if let Some(main) = &mut self.main {
             main.resized = true;
         }
@@ -319,6 +325,7 @@ impl Screen {
             self.hand_out(RowEvent::Final, id, String::new(), end);
         }
         self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
+        self.pen = (to, 0);
     }
 
     /// True when something visible stands in the cells.
