@@ -59,7 +59,7 @@ fn wrapped_input_is_repainted() {
                 "J0 $ aaaaaaaaaabbbbbbbbbbcc|F0 $ Xaaaaaaaaaabbbbbbbbbbcc|F1 out",
             ),
             (
-                &format!("{long}\x1b[A\r\x1b[K$ \n\x1b[K\x1b[A\r\x1b[2Cls\r\nout\r\n"),
+                &format!("{long}\x1b[A\r\x1b[K$ \n\r\x1b[K\x1b[A\r\x1b[2Cls\r\nout\r\n"),
                 "J0 $ aaaaaaaaaabbbbbbbbbbcc|F0 $ ls|F1 out",
             ),
         ],

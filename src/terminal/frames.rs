@@ -26,8 +26,6 @@ pub(super) struct Frames {
     lines: Vec<Line>,
     /// Something was written since the last look.
     pub(super) written: bool,
-    /// The cursor has gone back since something was overwritten.
-    pub(super) back: bool,
     /// The first lines, scrolled off, of the row at the top, and the number of its first line.
     head: Option<(i64, String)>,
     /// The last row that scrolled off was handed out (blank ones after it are, too).
@@ -55,7 +53,6 @@ impl Frames {
             base: 0,
             lines: vec![Line { written: false, stale: true }; lines],
             written: false,
-            back: true,
             head: None,
             handed: false,
         }
@@ -155,7 +152,7 @@ impl Frames {
                 self.head = Some((first, text));
                 continue;
             }
-            push_lines(grid, line, line, &mut text);
+            push_lines(grid, line, line, usize::MAX, &mut text);
             text.truncate(text.trim_end_matches(' ').len());
             out.extend(self.leave(first, text, ids));
         }
@@ -273,7 +270,7 @@ impl Frames {
         if let (0, Some((_, head))) = (first, &self.head) {
             text.push_str(head);
         }
-        push_lines(grid, first, last, text);
+        push_lines(grid, first, last, usize::MAX, text);
         text.truncate(text.trim_end_matches(' ').len());
     }
 }

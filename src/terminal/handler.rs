@@ -29,9 +29,9 @@ impl Handler for Screen {
         if self.grid().cursor.input_needs_wrap {
             self.before_wrap();
         }
-        let (line, _) = self.cursor();
-        self.touch(line, 1);
         self.term.put_tab(count);
+        let (line, column) = self.cursor();
+        self.touch(line, column);
     }
 
     fn linefeed(&mut self) {
@@ -51,7 +51,6 @@ impl Handler for Screen {
         let (_, column) = self.cursor();
         if let Flow::Forward(row) = &mut self.flow {
             row.fresh = row.top == to && column == 0;
-            row.back = true;
         }
     }
 
@@ -64,12 +63,10 @@ impl Handler for Screen {
 
     #[inline]
     fn carriage_return(&mut self) {
-        self.set_back();
         self.term.carriage_return();
     }
 
     fn backspace(&mut self) {
-        self.set_back();
         self.term.backspace();
     }
 
@@ -167,6 +164,7 @@ impl Handler for Screen {
     fn insert_blank(&mut self, n: usize) {
         let (line, column) = self.cursor();
         self.before_erase(line, column..self.term.columns(), true);
+        self.touch(line, self.term.columns());
         self.term.insert_blank(n);
     }
 

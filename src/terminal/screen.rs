@@ -14,7 +14,7 @@ use super::{
 use crate::model::{Cursor, LogTime, Size};
 use alacritty_terminal::{
     event::VoidListener,
-    grid::{Dimensions, Grid},
+    grid::{Charsets, Dimensions, Grid},
     index::Line,
     term::{Config, Term, TermMode, cell::Cell},
 };
@@ -24,6 +24,8 @@ use std::{ops::Range, time::Duration};
 pub(super) struct Screen {
     pub(super) term: Term<VoidListener>,
     pub(super) flow: Flow,
+    /// After the last character written, as one reads: what is overwritten before it was to be seen.
+    pub(super) pen: (i32, usize),
     /// What the main screen was, while the alternate one is shown.
     main: Option<Main>,
     pub(super) ids: u64,
@@ -71,6 +73,7 @@ impl Screen {
         Screen {
             term: Term::new(Config { scrolling_history: 0, ..Config::default() }, &area, VoidListener),
             flow: Flow::Forward(Forward { fresh: true, ..Forward::begin(0, 0) }),
+            pen: (0, 0),
             main: None,
             ids: 1,
             region: 0..area.lines as i32,
@@ -104,6 +107,39 @@ impl Screen {
     /// Something visible changes.
     pub(super) fn change(&mut self) {
         self.changed = Some(self.now);
+    }
+
+    /// When something changed last that hasn't been looked at.
+    pub(super) fn changed_at(&mut self, changed: Option<LogTime>) {
+        self.changed = changed;
+    }
+
+    /// True when the row has just begun and plain text is a row as it stands.
+    pub(super) fn fresh(&self) -> bool {
+        let Flow::Forward(row) = &self.flow else { return false };
+        let mode = self.term.mode();
+        row.fresh
+            && mode.contains(TermMode::LINE_WRAP)
+            && !mode.contains(TermMode::INSERT)
+            && self.grid().cursor.charsets == Charsets::default()
+    }
+
+    /// A row of plain text that the emulator hasn't seen is final.
+    pub(super) fn plain_row(&mut self, text: String, end: Cursor) {
+        let Flow::Forward(row) = &mut self.flow else { return };
+        let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
+        self.change();
+        self.hand_out(RowEvent::Final, id, text, end);
+    }
+
+    /// The emulator has seen lines that were final before; returns when something changed last.
+    pub(super) fn caught_up(&mut self) -> Option<LogTime> {
+        let (line, _) = self.cursor();
+        if let Flow::Forward(row) = &self.flow {
+            self.flow = Flow::Forward(Forward { fresh: true, ..Forward::begin(row.id, line) });
+        }
+        self.pen = (line, 0);
+        self.changed
     }
 
     pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
@@ -207,7 +243,7 @@ impl Screen {
         let column = column + usize::from(grid.cursor.input_needs_wrap);
         push_cells(grid, line, column, &mut text);
         let mut whole = text[..before].to_owned();
-        push_lines(grid, line, row.bottom.max(line), &mut whole);
+        push_lines(grid, line, row.bottom.max(line), usize::MAX, &mut whole);
         if whole.len() > text.len() { whole } else { text }
     }
 
@@ -247,6 +283,7 @@ impl Screen {
         let pending = self.pending();
         self.main = Some(Main { flow: kept, pending, resized: false });
         self.flow = flow;
+        self.pen = (0, 0);
     }
 
     /// The alternate screen is about to be left: it was looked at, and is not printed.
@@ -258,6 +295,7 @@ impl Screen {
     pub(super) fn back_on_main(&mut self) {
         let Some(main) = self.main.take() else { return };
         self.flow = main.flow;
+        self.pen = self.cursor();
         if main.resized {
             self.adopt_size();
         }
@@ -273,6 +311,7 @@ impl Screen {
         self.term.set_options(Config { scrolling_history: RESIZE_LINES, ..Config::default() });
         self.term.resize(area);
         self.region = 0..self.lines();
+        self.pen = self.cursor();
         if let Some(main) = &mut self.main {
             main.resized = true;
         }
@@ -319,6 +358,7 @@ impl Screen {
             self.hand_out(RowEvent::Final, id, String::new(), end);
         }
         self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
+        self.pen = (to, 0);
     }
 
     /// True when something visible stands in the cells.

@@ -17,14 +17,15 @@ pub(super) fn wraps(grid: &Grid<Cell>, line: i32) -> bool {
     grid[Line(line)][grid.last_column()].flags.contains(Flags::WRAPLINE)
 }
 
-/// Columns up to the last visible one.
-pub(super) fn visible_len(row: &Row<Cell>) -> usize {
-    (0..row.len()).rev().find(|c| visible(&row[Column(*c)])).map_or(0, |c| c + 1)
+/// Columns up to the last visible one, of the first `within`.
+pub(super) fn visible_len(row: &Row<Cell>, within: usize) -> usize {
+    let cells = &row[..Column(within.min(row.len()))];
+    cells.iter().rposition(|c| c.c != ' ' && visible(c) || c.extra.is_some() && visible(c)).map_or(0, |c| c + 1)
 }
 
 /// True when a person sees nothing in the line.
 pub(super) fn blank(grid: &Grid<Cell>, line: i32) -> bool {
-    visible_len(&grid[Line(line)]) == 0
+    visible_len(&grid[Line(line)], usize::MAX) == 0
 }
 
 /// Appends the text of a line's first `len` columns.
@@ -40,13 +41,18 @@ pub(super) fn push_cells(grid: &Grid<Cell>, line: i32, len: usize, out: &mut Str
     }
 }
 
-/// Appends the text of lines that make one row: whole but for the trailing blanks of what is visible.
-pub(super) fn push_lines(grid: &Grid<Cell>, first: i32, last: i32, out: &mut String) {
-    let Some(last) = (first..=last).rev().find(|l| !blank(grid, *l)) else { return };
+/// Appends the text of lines that make one row, up to the last visible character; on line `last` none stands beyond column
+/// `within`.
+pub(super) fn push_lines(grid: &Grid<Cell>, first: i32, last: i32, within: usize, out: &mut String) {
+    let (mut last, mut len) = (last, visible_len(&grid[Line(last)], within));
+    while len == 0 && last > first {
+        last -= 1;
+        len = visible_len(&grid[Line(last)], usize::MAX);
+    }
     for line in first..last {
         push_cells(grid, line, grid.columns(), out);
     }
-    push_cells(grid, last, visible_len(&grid[Line(last)]), out);
+    push_cells(grid, last, len, out);
 }
 
 /// A text's number: equal for equal texts, and as good as never for others.
