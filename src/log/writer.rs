@@ -74,7 +74,12 @@ impl Writer {
         let inbox = Arc::new(Inbox::default());
         let (commands, received) = mpsc::channel(COMMANDS);
         let (stopping, stopped) = watch::channel(false);
-        let alarm: Arc<Alarm> = Arc::new(Alarm { on_fault: Mutex::new(Some(Box::new(on_fault))), ..Alarm::default() });
+        let alarm = Arc::new(Alarm {
+            on_fault: Mutex::new(Some(Box::new(on_fault))),
+            stopping,
+            state: Mutex::default(),
+            bell: Condvar::new(),
+        });
         let dog = {
             let (alarm, bound) = (alarm.clone(), options.commit_bound);
             thread::Builder::new().name("log-watchdog".into()).spawn(move || alarm.watch(bound))?
@@ -96,7 +101,6 @@ impl Writer {
                 result.unwrap_or_else(|_| Err(disk::down("the log writer".as_ref(), "it panicked: see above")));
             alarm.end();
             let _ = dog.join();
-            stopping.send_replace(true);
             result.map_err(|down| {
                 alarm.fault(down);
                 Stopped
@@ -254,7 +258,7 @@ impl Work {
                 self.sync()?;
             }
             let more = self.change_meta()?;
-            self.alarm.done();
+            self.alarm.done()?;
             self.cool();
             if more {
                 self.inbox.call(|calls| calls.commands = true);
@@ -362,9 +366,10 @@ impl Work {
 type OnFault = Box<dyn Fn(StoreDown) + Send>;
 
 /// Watches over commits; says a fault once.
-#[derive(Default)]
 struct Alarm {
+    /// Gone when the fault was said.
     on_fault: Mutex<Option<OnFault>>,
+    stopping: watch::Sender<bool>,
     state: Mutex<Watched>,
     bell: Condvar,
 }
@@ -380,17 +385,26 @@ impl Alarm {
         lock(&self.state).busy_since = Some(Instant::now());
     }
 
-    fn done(&self) {
+    /// A commit came to its end; an error when that was too late.
+    fn done(&self) -> Result<(), StoreDown> {
         lock(&self.state).busy_since = None;
+        match lock(&self.on_fault).is_some() {
+            true => Ok(()),
+            false => Err(disk::down("the log".as_ref(), "a commit took too long")),
+        }
     }
 
+    /// The thread has ended.
     fn end(&self) {
         lock(&self.state).over = true;
         self.bell.notify_one();
+        self.stopping.send_replace(true);
     }
 
     fn fault(&self, down: StoreDown) {
-        if let Some(on_fault) = lock(&self.on_fault).take() {
+        self.stopping.send_replace(true);
+        let on_fault = lock(&self.on_fault).take();
+        if let Some(on_fault) = on_fault {
             on_fault(down);
         }
     }
