@@ -1,4 +1,5 @@
 //! What every store of records has to do, run on the one in memory and the one on disk.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
 mod store;
 

@@ -1,4 +1,5 @@
 //! Full disks, damage, newer versions: said in a sentence, never a panic, never silence.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
 mod store;
 

@@ -1,4 +1,5 @@
 //! Feed and writer: nothing is published before its effect, nothing is lost, faults are said once.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
 mod store;
 

@@ -4,7 +4,7 @@
 //! survive a power loss), then tells the feeds. It must never drop a record, never publish before the effect, and never go
 //! on after an error: sled's state is unknown then, and the rings hold what wasn't written.
 
-use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, disk, feed::Call, lock};
+use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, alarm::Alarm, disk, feed::Call, lock};
 use crate::model::{MIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
@@ -74,12 +74,7 @@ impl Writer {
         let inbox = Arc::new(Inbox::default());
         let (commands, received) = mpsc::channel(COMMANDS);
         let (stopping, stopped) = watch::channel(false);
-        let alarm = Arc::new(Alarm {
-            on_fault: Mutex::new(Some(Box::new(on_fault))),
-            stopping,
-            state: Mutex::default(),
-            bell: Condvar::new(),
-        });
+        let alarm = Arc::new(Alarm::new(on_fault, stopping));
         let dog = {
             let (alarm, bound) = (alarm.clone(), options.commit_bound);
             thread::Builder::new().name("log-watchdog".into()).spawn(move || alarm.watch(bound))?
@@ -355,69 +350,12 @@ impl Work {
 
     fn cool(&mut self) {
         let now = Instant::now();
-        while let Some((_, feed)) = self.cooling.pop_front_if(|(at, _)| *at <= now) {
+        while self.cooling.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, feed)) = self.cooling.pop_front()
+        {
             if !feed.cool() {
                 self.cooling.push_back((now + self.options.idle_after, feed));
             }
-        }
-    }
-}
-
-type OnFault = Box<dyn Fn(StoreDown) + Send>;
-
-/// Watches over commits; says a fault once.
-struct Alarm {
-    /// Gone when the fault was said.
-    on_fault: Mutex<Option<OnFault>>,
-    stopping: watch::Sender<bool>,
-    state: Mutex<Watched>,
-    bell: Condvar,
-}
-
-#[derive(Default)]
-struct Watched {
-    busy_since: Option<Instant>,
-    over: bool,
-}
-
-impl Alarm {
-    fn begin(&self) {
-        lock(&self.state).busy_since = Some(Instant::now());
-    }
-
-    /// A commit came to its end; an error when that was too late.
-    fn done(&self) -> Result<(), StoreDown> {
-        lock(&self.state).busy_since = None;
-        match lock(&self.on_fault).is_some() {
-            true => Ok(()),
-            false => Err(disk::down("the log".as_ref(), "a commit took too long")),
-        }
-    }
-
-    /// The thread has ended.
-    fn end(&self) {
-        lock(&self.state).over = true;
-        self.bell.notify_one();
-        self.stopping.send_replace(true);
-    }
-
-    fn fault(&self, down: StoreDown) {
-        self.stopping.send_replace(true);
-        let on_fault = lock(&self.on_fault).take();
-        if let Some(on_fault) = on_fault {
-            on_fault(down);
-        }
-    }
-
-    fn watch(&self, bound: Duration) {
-        let mut state = lock(&self.state);
-        while !state.over {
-            if state.busy_since.is_some_and(|since| since.elapsed() >= bound) {
-                drop(state);
-                let why = format!("a commit takes more than {} s: is its disk full or gone?", bound.as_secs());
-                return self.fault(disk::down("the log".as_ref(), why));
-            }
-            state = self.bell.wait_timeout(state, bound / 4).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

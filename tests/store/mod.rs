@@ -1,5 +1,6 @@
 //! What the tests of the store share.
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use bytes::Bytes;
 use std::io::Write;
