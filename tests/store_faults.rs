@@ -1,6 +1,7 @@
 //! Full disks, damage, newer versions: said in a sentence, never a panic, never silence.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
+#[path = "store_common/mod.rs"]
 mod store;
 
 use std::{
@@ -171,6 +172,19 @@ fn readers_of_more_segments_than_stay_open_get_everything() {
             scope.spawn(|| (0..5).for_each(|_| assert_eq!(seqs(&log), (1..=8).collect::<Vec<_>>())));
         }
     });
+}
+
+#[test]
+fn a_closed_segment_can_be_copied() {
+    let (state, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let firsts = three_segments(state.path());
+    let log = open(state.path(), &small());
+    fs::create_dir_all(segment(other.path(), 1)).unwrap();
+    for file in ["db", "conf"] {
+        fs::copy(segment(state.path(), 1).join(file), segment(other.path(), 1).join(file)).unwrap();
+    }
+    drop(log);
+    assert_eq!(seqs(&open(other.path(), &small())), (1..firsts[1]).collect::<Vec<_>>());
 }
 
 #[test]

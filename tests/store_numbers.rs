@@ -2,6 +2,7 @@
 //! No test here asserts a time.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
+#[path = "store_common/mod.rs"]
 mod store;
 
 use std::{

@@ -1,6 +1,7 @@
 //! Feed and writer: nothing is published before its effect, nothing is lost, faults are said once.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
+#[path = "store_common/mod.rs"]
 mod store;
 
 use std::{

@@ -116,7 +116,8 @@ impl Writer {
         self.0.inbox.call(|calls| calls.sync = true);
     }
 
-    /// Returns when record `seq` survives a power loss; asks for a sync at once.
+    /// Returns when record `seq` survives a power loss; asks for a sync at once. The record has to be pushed, and the feed
+    /// attached, before.
     pub async fn durable_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
         let mut durable = feed.durable();
         let mut stopped = self.0.stopped.clone();
