@@ -1,5 +1,7 @@
 //! What every store of records has to do, run on the one in memory and the one on disk.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
+#[path = "store_common/mod.rs"]
 mod store;
 
 use std::{fs, io::BufRead, path::Path, process::Command, sync::Arc};

@@ -1,12 +1,13 @@
 //! Speeds of the store, on demand: `cargo test --release --test store_numbers -- --ignored --nocapture --test-threads 1`.
 //! No test here asserts a time.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
+#[path = "store_common/mod.rs"]
 mod store;
 
 use std::{
     fs,
     hint::black_box,
-    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -21,8 +22,9 @@ use termalive::{
 
 const BODY: usize = 3840; // the most a PTY gives at once
 
+#[expect(clippy::print_stdout, reason = "that is what it is for")]
 fn say(text: std::fmt::Arguments<'_>) {
-    writeln!(std::io::stdout(), "{text}").unwrap();
+    println!("{text}");
 }
 
 fn kinds(bytes: usize) -> [(&'static str, Vec<u8>); 2] {
@@ -168,4 +170,21 @@ fn through_feed_and_writer() {
         say(format_args!("{name}: push to durable {:.0} MB/s", mb_per_s(data.len(), start)));
         writer.shutdown().unwrap();
     }
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn idle_sessions() {
+    const SESSIONS: usize = 10_000;
+    let rss = || {
+        let statm = fs::read_to_string("/proc/self/statm").unwrap();
+        statm.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 4096
+    };
+    let before = rss();
+    let feeds: Vec<_> = (0..SESSIONS).map(|n| Feed::new(id(n as u8), Seq(0))).collect();
+    say(format_args!(
+        "{} bytes a session without a tail, {} by its own account",
+        (rss() - before) / SESSIONS,
+        feeds[0].memory()
+    ));
 }

@@ -279,7 +279,8 @@ impl Tail {
     fn trim(&mut self, bytes: usize) -> Vec<Record> {
         let mut evicted = Vec::new();
         while self.written_bytes > bytes
-            && let Some(oldest) = self.records.pop_front_if(|r| r.seq <= self.written)
+            && self.records.front().is_some_and(|oldest| oldest.seq <= self.written)
+            && let Some(oldest) = self.records.pop_front()
         {
             self.floor = oldest.seq;
             self.written_bytes -= cost(&oldest);

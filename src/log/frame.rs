@@ -4,7 +4,10 @@
 //! [`FRAME_BYTES`]: larger values become blob files in sled, which are never synced. Records come from the writer and go
 //! to the store's segments; a record that doesn't fit in a frame is continued in further frames (parts).
 
-use super::lz::{Lz, Unlz, is_dense};
+use super::{
+    lz::{Lz, Unlz, is_dense},
+    varint::{read_varint, unzigzag, varint, zigzag},
+};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp, Wall};
 use bytes::Bytes;
 
@@ -270,34 +273,6 @@ fn records(head: &Head, raw: &Bytes) -> Option<Vec<Record>> {
 
 fn crc(frame: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c(&frame[..CRC_AT]), &frame[CRC_AT + 4..])
-}
-
-fn zigzag(n: i64) -> u64 {
-    ((n << 1) ^ (n >> 63)) as u64
-}
-
-fn unzigzag(n: u64) -> i64 {
-    (n >> 1) as i64 ^ -((n & 1) as i64)
-}
-
-fn varint(out: &mut Vec<u8>, mut n: u64) {
-    while n >= 0x80 {
-        out.push(n as u8 | 0x80);
-        n >>= 7;
-    }
-    out.push(n as u8);
-}
-
-fn read_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut n = 0;
-    for shift in (0..64).step_by(7) {
-        let byte = *bytes.split_off_first()?;
-        n |= u64::from(byte & 0x7f) << shift;
-        if byte < 0x80 {
-            return Some(n);
-        }
-    }
-    None
 }
 
 #[cfg(test)]

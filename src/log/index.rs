@@ -7,7 +7,7 @@ use super::{
     StoreDown, disk,
     frame::Head,
     key::{FrameKey, session_end},
-    sled::Table,
+    sled::{MARK, Table},
 };
 use crate::model::{Seq, SessionId};
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,7 @@ impl Ranges {
     /// From the keys of a table: three look-ups a session.
     pub(super) fn scan(table: &Table) -> Result<Ranges, StoreDown> {
         let mut ranges = Ranges::default();
-        let mut at = Vec::new();
+        let mut at = MARK.to_vec();
         let damaged = |what: &str| disk::down(table.dir(), format!("damaged: {what}"));
         while let Some((key, _)) = table.after(&at)? {
             let first = FrameKey::parse(&key).ok_or_else(|| damaged("a key isn't one of a frame"))?;

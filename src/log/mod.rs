@@ -4,6 +4,7 @@
 //! an [`EventLog`]; readers take from the feed's tail, or from the store when they are behind it. What stands on disk is
 //! described in `docs/format.md`.
 
+mod alarm;
 mod disk;
 mod entry;
 mod feed;
@@ -17,6 +18,7 @@ mod page;
 mod segments;
 mod shelf;
 mod sled;
+mod varint;
 mod writer;
 
 use crate::model::{Record, Seq, SessionId};

@@ -192,7 +192,9 @@ impl SegmentStore {
                 let mut index = lock(&self.index);
                 if let Some(ranges) = index.segments.remove(&n) {
                     index.lose(ranges);
-                    disk::quarantine(&self.state, &self.shelf.dir(n), &why)?;
+                    if self.shelf.dir(n).exists() {
+                        disk::quarantine(&self.state, &self.shelf.dir(n), &why)?;
+                    }
                 }
                 Ok(None)
             }

@@ -64,8 +64,8 @@ impl Shelf {
         if let Some(table) = lock(&self.open).find(n) {
             return Ok(table);
         }
-        if !self.dir(n).join("db").exists() {
-            return Err(Closed::Damaged("its file \"db\" is gone".to_owned()));
+        if !self.dir(n).exists() {
+            return Err(Closed::Damaged("its folder is gone".to_owned()));
         }
         let table = Arc::new(Table::open(&self.dir(n), self.cache_bytes)?);
         let evicted = lock(&self.open).keep_older(n, table.clone(), self.keep);

@@ -4,7 +4,7 @@
 //! survive a power loss), then tells the feeds. It must never drop a record, never publish before the effect, and never go
 //! on after an error: sled's state is unknown then, and the rings hold what wasn't written.
 
-use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, disk, feed::Call, lock};
+use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, alarm::Alarm, disk, feed::Call, lock};
 use crate::model::{MIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
@@ -74,7 +74,7 @@ impl Writer {
         let inbox = Arc::new(Inbox::default());
         let (commands, received) = mpsc::channel(COMMANDS);
         let (stopping, stopped) = watch::channel(false);
-        let alarm: Arc<Alarm> = Arc::new(Alarm { on_fault: Mutex::new(Some(Box::new(on_fault))), ..Alarm::default() });
+        let alarm = Arc::new(Alarm::new(on_fault, stopping));
         let dog = {
             let (alarm, bound) = (alarm.clone(), options.commit_bound);
             thread::Builder::new().name("log-watchdog".into()).spawn(move || alarm.watch(bound))?
@@ -96,7 +96,6 @@ impl Writer {
                 result.unwrap_or_else(|_| Err(disk::down("the log writer".as_ref(), "it panicked: see above")));
             alarm.end();
             let _ = dog.join();
-            stopping.send_replace(true);
             result.map_err(|down| {
                 alarm.fault(down);
                 Stopped
@@ -117,7 +116,8 @@ impl Writer {
         self.0.inbox.call(|calls| calls.sync = true);
     }
 
-    /// Returns when record `seq` survives a power loss; asks for a sync at once.
+    /// Returns when record `seq` survives a power loss; asks for a sync at once. The record has to be pushed, and the feed
+    /// attached, before.
     pub async fn durable_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
         let mut durable = feed.durable();
         let mut stopped = self.0.stopped.clone();
@@ -254,7 +254,7 @@ impl Work {
                 self.sync()?;
             }
             let more = self.change_meta()?;
-            self.alarm.done();
+            self.alarm.done()?;
             self.cool();
             if more {
                 self.inbox.call(|calls| calls.commands = true);
@@ -351,59 +351,12 @@ impl Work {
 
     fn cool(&mut self) {
         let now = Instant::now();
-        while let Some((_, feed)) = self.cooling.pop_front_if(|(at, _)| *at <= now) {
+        while self.cooling.front().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, feed)) = self.cooling.pop_front()
+        {
             if !feed.cool() {
                 self.cooling.push_back((now + self.options.idle_after, feed));
             }
-        }
-    }
-}
-
-type OnFault = Box<dyn Fn(StoreDown) + Send>;
-
-/// Watches over commits; says a fault once.
-#[derive(Default)]
-struct Alarm {
-    on_fault: Mutex<Option<OnFault>>,
-    state: Mutex<Watched>,
-    bell: Condvar,
-}
-
-#[derive(Default)]
-struct Watched {
-    busy_since: Option<Instant>,
-    over: bool,
-}
-
-impl Alarm {
-    fn begin(&self) {
-        lock(&self.state).busy_since = Some(Instant::now());
-    }
-
-    fn done(&self) {
-        lock(&self.state).busy_since = None;
-    }
-
-    fn end(&self) {
-        lock(&self.state).over = true;
-        self.bell.notify_one();
-    }
-
-    fn fault(&self, down: StoreDown) {
-        if let Some(on_fault) = lock(&self.on_fault).take() {
-            on_fault(down);
-        }
-    }
-
-    fn watch(&self, bound: Duration) {
-        let mut state = lock(&self.state);
-        while !state.over {
-            if state.busy_since.is_some_and(|since| since.elapsed() >= bound) {
-                drop(state);
-                let why = format!("a commit takes more than {} s: is its disk full or gone?", bound.as_secs());
-                return self.fault(disk::down("the log".as_ref(), why));
-            }
-            state = self.bell.wait_timeout(state, bound / 4).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What the tests of the store share.
 #![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
 use bytes::Bytes;
 use std::io::Write;
 use termalive::{
-    log::Options,
-    model::{Kind, LogTime, MIB, Record, Seq, SessionId, Stamp, Wall},
+    log::{Desired, Options, SessionMeta},
+    model::{Kind, LogTime, MIB, Record, Restart, Seq, SessionId, Size, Spec, Stamp, Wall},
 };
 
 /// Dice that fall the same each time.
@@ -73,4 +74,35 @@ pub(crate) fn record(seq: u64, body: impl Into<Bytes>) -> Record {
 /// Options for tests: a small ballast, no demands on the disk.
 pub(crate) fn small() -> Options {
     Options { segment_bytes: 64 * MIB as u64, min_free: MIB as u64, ballast_bytes: MIB as u64, ..Options::default() }
+}
+
+/// A session's entry with an environment of `env` variables.
+pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
+    let value = |i: usize| {
+        (
+            format!("VARIABLE_{i}").as_str().into(),
+            Dice(i as u64).text(90).into_iter().map(char::from).collect::<String>().as_str().into(),
+        )
+    };
+    let spec = Spec {
+        command: "cat".into(),
+        argv: vec!["cat".into()],
+        program: "/bin/cat".into(),
+        cwd: "/".into(),
+        env: (0..env).map(value).collect(),
+        umask: 0o22,
+        size: Size { cols: 80, rows: 24 },
+        labels: [("team".to_owned(), "a".to_owned())].into(),
+        restart: Restart::default(),
+    };
+    SessionMeta {
+        v: SessionMeta::VERSION,
+        id: id(n),
+        name: name.parse().unwrap(),
+        spec,
+        created: Wall(1),
+        desired: Desired::Running,
+        removed: false,
+        ring_records: 4096,
+    }
 }
