@@ -16,7 +16,10 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
             Err(_) => Exit::Failed,
         };
     }
-    let said = ApiError::new(Code::Usage, what(error, &text)).hint(help(error, args));
+    let mut said = ApiError::new(Code::Usage, what(error, &text));
+    if error.kind() != ErrorKind::ValueValidation {
+        said = said.hint(help(error, args)); // our own refusals of a value say how to write it
+    }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     out::error(&said, json);
     Exit::Usage
@@ -41,7 +44,7 @@ fn help(error: &clap::Error, args: &[OsString]) -> String {
         .into_iter()
         .find_map(|kind| match error.get(kind)? {
             ContextValue::String(word) => Some(word.clone()),
-            ContextValue::Strings(words) => words.first().cloned(),
+            ContextValue::Strings(words) => words.last().cloned(), // the best one stands last
             _ => None,
         });
     if let Some(word) = similar {
