@@ -28,11 +28,18 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
 /// The first paragraph, in one line.
 fn what(error: &clap::Error, text: &str) -> String {
     if let (ErrorKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
+        let source = match error.get(ContextKind::InvalidValue) {
+            // a number's own complaint doesn't name what it is about
+            Some(ContextValue::String(value)) if !source.to_string().contains(value.as_str()) => {
+                format!("bad value {value:?}: {source}")
+            }
+            _ => source.to_string(),
+        };
         return match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(option)) if option.starts_with('-') => {
                 format!("{}: {source}", option.split(' ').next().unwrap_or(option))
             }
-            _ => source.to_string(),
+            _ => source,
         };
     }
     let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
