@@ -33,6 +33,7 @@ pub mod config;
 pub mod wire;
 pub mod terminal;
 pub mod stop;
+pub mod policy;
 pub mod follow;
 pub mod log;
 pub mod ring;

@@ -157,6 +157,9 @@ pub enum Event {
         part: (u16, u16),
         /// The client's idempotency key.
         key: Option<Key>,
+        /// A checksum of the request under that key: another request under the same key is refused.
+        #[serde(default)]
+        digest: u32,
         /// Who: `cli`, `http`, or the name of a session.
         from: String,
         /// True when Enter follows the text.
@@ -364,6 +367,7 @@ mod tests {
                 turn: Some(3),
                 part: (0, 1),
                 key: Some(Key("k".into())),
+                digest: 7,
                 from: "cli".into(),
                 submit: true,
                 echo: false,

@@ -1,1 +1,9 @@
 //! PTYs and the processes on them: open, exec shim, the host's fd type, process trees.
+
+mod fd;
+pub mod open;
+pub mod shim;
+pub(crate) mod stat;
+pub mod tree;
+
+pub use fd::{LineModes, PtyFd};

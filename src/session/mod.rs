@@ -1,1 +1,20 @@
-//! One session: the pure machine and the actor that runs its effects.
+//! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
+
+mod actor;
+mod birth;
+mod clock;
+mod ending;
+mod info;
+pub mod messages;
+mod reading;
+mod running;
+pub mod summary;
+pub mod typist;
+mod typing;
+mod view;
+
+pub use actor::{Services, SessionActor, Tuning};
+pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
+pub use clock::wall_now;
+pub use typing::{digest, digest_text};
+pub use view::{LogView, Unreadable};

@@ -1,1 +1,27 @@
-//! Stop conditions of waits. Pure: rows, events and log time in, a verdict out.
+//! Stop conditions of waits: is this the row, the silence, the end that somebody waits for, or only an echo?
+//!
+//! Pure: rows, events and log time in, a verdict out; no clock, no I/O. Data comes from `follow`, which reads the records of
+//! a log through `terminal`; the verdict goes back to `follow`. It must never depend on when somebody looked: a verdict is a
+//! function of the records and of the log time at the end of the log, and nothing else.
+
+mod conditions;
+mod cut;
+mod echo;
+mod find;
+mod fold;
+mod inputs;
+mod set;
+
+pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
+pub use find::Hit;
+pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
+pub use set::{Fired, HALF_TYPED, StopSet};
+
+/// A text that was typed: what an echo repeats.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Input {
+    /// The text (parts joined), without the Enter that submits it.
+    pub text: String,
+    /// True when the terminal driver echoed when it was typed.
+    pub echo: bool,
+}

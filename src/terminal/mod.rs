@@ -3,6 +3,21 @@
 //! Pure: bytes and log time in, rows out; no clock, no I/O. Data comes from the records of a log (by way of `follow`) and
 //! goes to `stop` (patterns) and `follow` (printing).
 
+pub mod keys;
+pub mod modes;
+pub mod paste;
+mod forward;
+mod frames;
+mod handler;
+mod lexer;
+mod rows;
+mod screen;
+mod seen;
+mod steps;
+mod text;
+
+pub use rows::Rows;
+
 use crate::model::{Cursor, LogTime, Size};
 
 /// A row as a person reads it: soft-wrapped screen lines joined, trailing blanks removed, no escape codes.

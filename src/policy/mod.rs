@@ -1,0 +1,112 @@
+//! What happens when a run ends: restart, after which delay, or not.
+//!
+//! Pure: the policy, the history and a random number in, a decision out. The session's actor asks, the supervisor carries
+//! it out.
+
+use crate::model::{LogTime, Restart, RestartMode, Status};
+use std::time::Duration;
+
+/// What becomes of a session whose run has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Decision {
+    /// It stays ended.
+    Stay,
+    /// Another run, after this delay.
+    Restart(Duration),
+    /// It would be restarted, but ended too often.
+    GiveUp,
+}
+
+/// Decides. `wanted`: someone asked for the end. `restarts`: when earlier restarts of this session were decided.
+/// `jitter`: 0 to 1; delays of many sessions that ended together shall differ.
+pub fn decide(
+    policy: &Restart,
+    status: Status,
+    wanted: bool,
+    restarts: &[LogTime],
+    now: LogTime,
+    jitter: f64,
+) -> Decision {
+    let again = match policy.mode {
+        RestartMode::Never => false,
+        RestartMode::OnFailure => status.is_failure(),
+        RestartMode::Always => true,
+    };
+    if wanted || !again {
+        return Decision::Stay;
+    }
+    let recent = restarts.iter().filter(|at| now.since(**at) < policy.within).count();
+    match u32::try_from(recent) {
+        Ok(n) if n < policy.max_restarts => Decision::Restart(backoff(policy, n, jitter)),
+        _ => Decision::GiveUp,
+    }
+}
+
+/// The `n`th delay in a row: doubled each time up to the longest, then 10 % to either side. The spread is small enough
+/// that each delay is longer than the one before it, until the longest is reached.
+fn backoff(policy: &Restart, n: u32, jitter: f64) -> Duration {
+    let doubled = policy.backoff_min.saturating_mul(2u32.saturating_pow(n.min(31)));
+    let spread = 0.9 + 0.2 * jitter.clamp(0.0, 1.0);
+    doubled.min(policy.backoff_max).mul_f64(spread)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn policy(mode: RestartMode) -> Restart {
+        Restart { mode, max_restarts: 3, ..Restart::default() }
+    }
+
+    #[test]
+    fn the_mode_decides_first() {
+        use RestartMode::*;
+        let (ok, bad) = (Status::Code(0), Status::Signal(9));
+        for (mode, status, wanted, again) in [
+            (Never, bad, false, false),
+            (OnFailure, ok, false, false),
+            (OnFailure, bad, false, true),
+            (OnFailure, Status::Unknown, false, true),
+            (OnFailure, bad, true, false),
+            (Always, ok, false, true),
+            (Always, ok, true, false),
+        ] {
+            let decision = decide(&policy(mode), status, wanted, &[], LogTime(0), 0.5);
+            assert_eq!(matches!(decision, Decision::Restart(_)), again, "{mode:?} {status:?} wanted={wanted}");
+        }
+    }
+
+    #[test]
+    fn delays_grow_and_then_it_gives_up() {
+        let policy = policy(RestartMode::Always);
+        let mut restarts = vec![];
+        let mut delays = vec![];
+        for k in 0..3 {
+            let now = LogTime(k * SECOND);
+            match decide(&policy, Status::Code(1), false, &restarts, now, [1.0, 0.0, 0.5][k as usize]) {
+                Decision::Restart(d) => delays.push(d),
+                other => panic!("{other:?} at {k}"),
+            }
+            restarts.push(now);
+        }
+        assert!(delays.windows(2).all(|w| w[0] < w[1]), "{delays:?}");
+        assert_eq!(decide(&policy, Status::Code(1), false, &restarts, LogTime(3 * SECOND), 0.5), Decision::GiveUp);
+        let later = LogTime(601 * SECOND);
+        assert!(
+            matches!(decide(&policy, Status::Code(1), false, &restarts, later, 0.5), Decision::Restart(_)),
+            "forgiven"
+        );
+    }
+
+    #[test]
+    fn a_delay_has_a_longest() {
+        let policy = Restart { max_restarts: 100, mode: RestartMode::Always, ..Restart::default() };
+        let many = vec![LogTime(0); 40];
+        match decide(&policy, Status::Code(1), false, &many, LogTime(1), 1.0) {
+            Decision::Restart(d) => assert!(d <= policy.backoff_max.mul_f64(1.11), "{d:?}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
+
+use super::{App, Facts, auth, routes};
+use crate::config::{Config, LogFormat, Paths};
+use crate::keeper::{Handover, Link, take_over};
+use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
+use crate::model::SessionId;
+use crate::session::{Birth, Services, Tuning};
+use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
+use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
+use actix_web::{App as WebApp, HttpServer, web};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Instant;
+
+/// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
+const MAX_ARBITERS: usize = 4;
+/// Connections at once, all clients together. Each costs some 20 KiB.
+const MAX_CONNECTIONS: usize = 4096;
+/// A store that failed: the keeper starts the next host.
+const EXIT_STORE: i32 = 70;
+
+/// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
+pub fn host_main(paths: &Paths, config: Config) -> bool {
+    start_tracing(&config);
+    let (link, handover) = match take_over() {
+        Ok(taken) => taken,
+        Err(e) => {
+            tracing::error!(error = %e, "no host without a keeper");
+            return false;
+        }
+    };
+    match serve(paths, config, link.clone(), handover) {
+        Ok(()) => true,
+        Err(e) => {
+            tracing::error!("{e}");
+            link.fatal(&e);
+            false
+        }
+    }
+}
+
+fn start_tracing(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.host.log).unwrap_or_default();
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    match config.host.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().init(),
+    }
+}
+
+struct Opened {
+    store: Arc<SegmentStore>,
+    meta: Arc<Meta>,
+    births: Vec<Birth>,
+    orphans: Vec<SessionId>,
+}
+
+fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
+    let options = Options {
+        segment_bytes: config.store.segment_bytes,
+        segment_age: config.store.segment_age,
+        min_free: config.store.min_free,
+        ..Options::default()
+    };
+    let meta = Arc::new(Meta::open(&paths.state, &options)?);
+    let store = Arc::new(SegmentStore::open(&paths.state, options)?);
+    let (births, orphans) = boot(&*store, &meta, held)?;
+    Ok(Opened { store, meta, births, orphans })
+}
+
+fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Result<(), String> {
+    let began = Instant::now();
+    let Handover { generation, keeper_pid, lock, sessions } = handover;
+    let held = sessions.len();
+    let opened = open(paths, &config, sessions).map_err(|e| e.to_string())?;
+    let listener =
+        bind(&paths.socket).map_err(|e| format!("the socket {} can't be made: {e}", paths.socket.display()))?;
+    let facts = Facts {
+        generation,
+        keeper_pid: Arc::new(AtomicU32::new(keeper_pid)),
+        since: began,
+        state_dir: paths.state.display().to_string(),
+        socket: paths.socket.display().to_string(),
+    };
+    let host = Host { config: Arc::new(config), link: link.clone(), facts: Arc::new(facts), uri: paths.uri().into() };
+    let result = actix::System::new().block_on(async move {
+        link.adopted();
+        tracing::info!(generation, held, sessions = opened.births.len(), took = ?began.elapsed(), "the host is up");
+        host.run(opened, listener).await
+    });
+    if let Err(e) = std::fs::remove_file(&paths.socket) {
+        tracing::debug!(error = %e, "the socket was gone already");
+    }
+    drop(lock);
+    result
+}
+
+struct Host {
+    config: Arc<Config>,
+    link: Link,
+    facts: Arc<Facts>,
+    uri: Arc<str>,
+}
+
+impl Host {
+    async fn run(self, opened: Opened, listener: UnixListener) -> Result<(), String> {
+        let Opened { store, meta, births, orphans } = opened;
+        for orphan in orphans {
+            self.link.drop_session(orphan).await;
+        }
+        let writer = self.start_writer(store.clone(), meta.clone())?;
+        let shutdown = Arc::new(Shutdown::default());
+        let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
+        let config = self.config.clone();
+        let app =
+            App { supervisor: supervisor.clone(), store, meta, config, shutdown: shutdown.clone(), facts: self.facts };
+        let server =
+            HttpServer::new(move || WebApp::new().app_data(web::Data::new(app.clone())).configure(routes::configure))
+                .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
+                .max_connections(MAX_CONNECTIONS)
+                .on_connect(auth::on_connect)
+                .disable_signals()
+                .shutdown_timeout(2)
+                .listen_uds(listener)
+                .map_err(|e| format!("the socket can't be served: {e}"))?
+                .run();
+        let handle = server.handle();
+        let serving = actix_rt::spawn(server);
+        self.link.ready();
+        let why = shutdown.asked().await;
+        if let Why::Broken(reason) = why {
+            return Err(reason);
+        }
+        if let Err(e) = supervisor.send(StopAll).await {
+            tracing::error!(error = %e, "the supervisor is gone");
+        }
+        let flushed = tokio::task::spawn_blocking(move || writer.shutdown()).await;
+        if !matches!(flushed, Ok(Ok(()))) {
+            tracing::error!("the log could not be flushed whole; the rings hold the rest");
+        }
+        shutdown.flushed();
+        handle.stop(true).await;
+        if let Err(e) = serving.await {
+            tracing::warn!(error = %e, "the server ended badly");
+        }
+        self.link.bye().await;
+        Ok(())
+    }
+
+    fn start_writer(&self, store: Arc<dyn EventLog>, meta: Arc<Meta>) -> Result<Writer, String> {
+        let options = WriterOptions { commit_interval: self.config.store.commit_interval, ..WriterOptions::default() };
+        let link = self.link.clone();
+        Writer::start(store, meta, options, move |fault| {
+            tracing::error!("{fault}; the host ends, the rings keep what isn't written, the next host goes on");
+            link.fatal(&fault.to_string());
+            std::process::exit(EXIT_STORE);
+        })
+        .map_err(|e| format!("the log writer can't be started: {e}"))
+    }
+
+    fn start_supervisor(
+        &self,
+        writer: &Writer,
+        store: Arc<SegmentStore>,
+        meta: Arc<Meta>,
+        births: Vec<Birth>,
+        shutdown: Arc<Shutdown>,
+    ) -> Addr<Supervisor> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let arbiters: Vec<_> = (0..cores.min(MAX_ARBITERS)).map(|_| Arbiter::new().handle()).collect();
+        let tuning = Tuning { enter_delay: self.config.send.enter_delay, stop_grace: self.config.session.stop_grace };
+        Supervisor::create(|ctx: &mut Context<Supervisor>| {
+            let services = Services {
+                store,
+                meta,
+                tuning,
+                writer: writer.clone(),
+                keeper: self.link.clone(),
+                ended: ctx.address().recipient(),
+                host_uri: self.uri.clone(),
+            };
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+        })
+    }
+}
+
+/// A socket of ours alone. One that a dead host left is replaced: the lock on the state folder says that it is dead.
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}

@@ -1,0 +1,260 @@
+//! From a query's words to a plan: where a reading starts, in which run, what an echo may repeat there.
+//!
+//! Resolved once, by the host, on a blocking thread (it may have to look into the store). On a reconnect the client hands the
+//! resolved start back, and gets the same plan again.
+
+use super::{App, failed};
+use crate::follow::{Bound, Plan};
+use crate::log::Meta;
+use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
+use crate::session::messages::Snapshot;
+use crate::session::summary::{Summary, TurnMark};
+use crate::session::{LogView, Unreadable};
+use crate::stop::{Conditions, Input, Inputs};
+use crate::wire::{ApiError, Code, FollowQuery};
+use std::time::Duration;
+
+/// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
+const RUN_PAGES: usize = 64;
+const PAGE: usize = crate::model::MIB;
+/// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
+const MASK_PARTS: u16 = 8;
+const MASK_PAGE: usize = 128 * crate::model::KIB;
+
+/// Everything [`plan`] looks at.
+pub(super) struct Ground {
+    pub(super) query: FollowQuery,
+    pub(super) snapshot: Snapshot,
+    pub(super) view: LogView,
+    pub(super) meta: std::sync::Arc<Meta>,
+    pub(super) generation: u64,
+    pub(super) wait_first: Duration,
+}
+
+/// Where a reading starts.
+struct Start {
+    at: Cursor,
+    turn: Option<TurnMark>,
+    /// The emulator is fed from here.
+    scan_from: Cursor,
+    log: Option<LogTime>,
+}
+
+/// The ground for a query on a session.
+pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Ground {
+    let view = LogView::new(snapshot.feed.clone(), app.log());
+    let (generation, wait_first) = (app.facts.generation, app.config.wait.first);
+    Ground { query, snapshot, view, meta: app.meta.clone(), generation, wait_first }
+}
+
+/// The plan. Blocking.
+pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
+    let Ground { query, snapshot, generation, .. } = ground;
+    if query.id.is_some_and(|id| id != snapshot.info.id) {
+        let what =
+            format!("session {:?} is another one now: the one that was followed is gone", snapshot.info.name.as_str());
+        return Err(ApiError::new(Code::NoSuchSession, what));
+    }
+    let conditions = conditions(query, ground.wait_first)?;
+    let start = start(ground, conditions.is_wait())?;
+    let sum = &snapshot.summary;
+    let run = match &start.turn {
+        Some(mark) => mark.run,
+        None => run_at(ground, start.at)?,
+    };
+    let masks = masks(ground, &start)?;
+    Ok(Plan {
+        session: snapshot.info.name.clone(),
+        id: snapshot.info.id,
+        run,
+        turn: start
+            .turn
+            .as_ref()
+            .map(|t| t.turn)
+            .or_else(|| sum.turn.as_ref().filter(|t| t.seq < start.at.seq).map(|t| t.turn)),
+        size: start.turn.as_ref().map_or(sum.size, |t| t.size),
+        scan_from: start.scan_from,
+        start: start.at,
+        start_log: start.log,
+        after: query.after.unwrap_or(start.at).max(start.at),
+        from_turn: start.turn.is_some(),
+        to: query.to.as_deref().map(bound).transpose()?,
+        lines: query.lines,
+        content: query.content,
+        events_all: query.events_all,
+        conditions,
+        masks,
+        follow: query.follow,
+        generation: *generation,
+    })
+}
+
+fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions, ApiError> {
+    let duration = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(usage);
+    let (idle, first) = (duration(&query.wait_idle)?, duration(&query.wait_first)?);
+    Conditions::parse(&query.until, &query.until_line, &query.until_literal, idle, first.or(Some(default_first)))
+        .map_err(usage)
+}
+
+fn usage(error: impl std::fmt::Display) -> ApiError {
+    ApiError::new(Code::Usage, error.to_string())
+}
+
+fn unreadable(error: Unreadable) -> ApiError {
+    failed(error)
+}
+
+fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
+    let sum = &ground.snapshot.summary;
+    if let Some(at) = ground.query.start {
+        return at_cursor(ground, at);
+    }
+    match ground.query.since.as_deref() {
+        None if !is_wait => Ok(plain(Cursor::at(Seq(1)))),
+        None => match sum.turn.as_ref().filter(|t| t.run == sum.run) {
+            Some(mark) => Ok(at_turn(mark.clone())),
+            None => Ok(plain(Cursor::at(sum.run_start))),
+        },
+        Some("start") => Ok(plain(Cursor::at(Seq(1)))),
+        Some("last-send") => sum.turn.clone().map(at_turn).ok_or_else(|| no_turn(ground, "nothing was sent yet")),
+        Some("now") => Ok(now(ground)),
+        Some(text) if text.starts_with('@') => at_cursor(ground, text.parse().map_err(usage)?),
+        Some(text) => match text.strip_prefix("turn:") {
+            Some(number) => {
+                let n = number.parse::<u64>().map_err(|_| usage(format!("bad turn {number:?}: write turn:N")))?;
+                turn(ground, n)?.map(at_turn).ok_or_else(|| no_turn(ground, &format!("no turn {n}")))
+            }
+            None => Ok(plain(first_since(ground, point_in_time(text, ground.snapshot.now.wall)?)?)),
+        },
+    }
+}
+
+fn plain(at: Cursor) -> Start {
+    Start { at, turn: None, scan_from: at, log: None }
+}
+
+fn at_turn(mark: TurnMark) -> Start {
+    Start { at: Cursor::at(mark.seq), scan_from: mark.preroll.min(Cursor::at(mark.seq)), turn: Some(mark), log: None }
+}
+
+fn now(ground: &Ground) -> Start {
+    let Summary { seq, .. } = ground.snapshot.summary;
+    let at = Cursor::at(seq.next());
+    Start { at, turn: None, scan_from: ground.snapshot.summary.preroll().min(at), log: Some(ground.snapshot.now.log) }
+}
+
+fn no_turn(ground: &Ground, what: &str) -> ApiError {
+    ApiError::new(Code::NoSuchTurn, format!("session {:?}: {what}", ground.snapshot.info.name.as_str()))
+}
+
+/// A cursor that was handed out. Where it is a turn's first record, the reading is one from that turn.
+fn at_cursor(ground: &Ground, at: Cursor) -> Result<Start, ApiError> {
+    let sum = &ground.snapshot.summary;
+    if at == Cursor::at(sum.seq.next()) {
+        return Ok(now(ground));
+    }
+    let first = ground.view.one(at.seq).map_err(unreadable)?;
+    if let (0, Some(Ok(Event::Input { turn: Some(n), .. }))) = (at.byte, first.map(|r| r.event()))
+        && let Some(mark) = turn(ground, n)?
+    {
+        return Ok(at_turn(mark));
+    }
+    Ok(plain(at))
+}
+
+fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+    if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
+        return Ok(Some(mark.clone()));
+    }
+    let json = ground.meta.turn(ground.snapshot.info.id, n).map_err(failed)?;
+    json.map(|json| serde_json::from_slice(&json).map_err(failed)).transpose()
+}
+
+fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {
+    if let Ok(ago) = parse_duration(text) {
+        let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
+        return Ok(Wall(now.0.saturating_sub(micros)));
+    }
+    text.parse::<jiff::Timestamp>().map(|t| Wall(t.as_microsecond())).map_err(|_| {
+        usage(format!("bad start {text:?}: write start, last-send, turn:N, now, a duration, a time such as 2026-02-01T03:40:00Z, or @SEQ"))
+    })
+}
+
+fn bound(text: &str) -> Result<Bound, ApiError> {
+    if text.starts_with('@') {
+        return text.parse().map(Bound::Cursor).map_err(usage);
+    }
+    let time = text.parse::<jiff::Timestamp>();
+    time.map(|t| Bound::Wall(Wall(t.as_microsecond())))
+        .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
+}
+
+/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
+fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
+    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
+        match found.first() {
+            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Cursor::at(Seq(low)))
+}
+
+/// In which run a place lies: the next event of a run that follows it says so.
+fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
+    let sum = &ground.snapshot.summary;
+    let mut next = at.seq;
+    for _ in 0..RUN_PAGES {
+        if next >= sum.run_start && at.seq >= sum.run_start {
+            break;
+        }
+        let page = ground.view.read(next, PAGE).map_err(unreadable)?;
+        for record in &page {
+            match record.event() {
+                Ok(Event::Exited { run, .. } | Event::Started { run, .. }) => return Ok(run),
+                Ok(Event::Starting { run, .. }) => {
+                    return Ok(if record.seq == at.seq { run } else { run.saturating_sub(1).max(1) });
+                }
+                _ => {}
+            }
+        }
+        match page.last() {
+            Some(last) => next = last.seq.next(),
+            None => break,
+        }
+    }
+    Ok(sum.run)
+}
+
+/// The last inputs of the run before the start.
+fn masks(ground: &Ground, start: &Start) -> Result<Vec<Input>, ApiError> {
+    let sum = &ground.snapshot.summary;
+    let seqs: Vec<Seq> = match &start.turn {
+        Some(mark) => mark.inputs.clone(),
+        None => sum.inputs.iter().copied().filter(|seq| Cursor::at(*seq) < start.at).collect(),
+    };
+    let mut inputs = Inputs::new();
+    for seq in seqs {
+        input(ground, seq, &mut inputs)?;
+    }
+    Ok(inputs.last())
+}
+
+/// Shows the parts of one input to `inputs`. Output may stand between them.
+fn input(ground: &Ground, seq: Seq, inputs: &mut Inputs) -> Result<(), ApiError> {
+    let mut left = 1;
+    for record in ground.view.read(seq, MASK_PAGE).map_err(unreadable)? {
+        if let Ok(Event::Input { part, .. }) = record.event() {
+            left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
+            inputs.record(&record);
+            left = left.saturating_sub(1);
+        }
+        if left == 0 {
+            break;
+        }
+    }
+    Ok(())
+}

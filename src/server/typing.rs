@@ -1,0 +1,100 @@
+//! Typing: turns, input, keys. One shape behind three verbs.
+
+use super::sessions::{find, key};
+use super::{App, failed, no_answer};
+use crate::log::KeyEntry;
+use crate::model::RawString;
+use crate::session::messages::Type;
+use crate::session::typist::Manner;
+use crate::session::{digest, digest_text};
+use crate::terminal::paste::typed_bytes;
+use crate::wire::{ApiError, Code, InputRequest, KeysRequest, Receipt, TurnRequest};
+use actix_web::{HttpRequest, HttpResponse, web};
+use std::time::Duration;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// What is typed at once at most: 4 MiB is more than any prompt; the body limit is above it.
+const MAX_TEXT: usize = 4 * crate::model::MIB;
+/// The longest time a sender may wait. A day is longer than any connection lives.
+const LONGEST_WAIT: Duration = Duration::from_secs(86400);
+
+struct Wanted {
+    text: RawString,
+    manner: Manner,
+    keys: Vec<String>,
+    from: Option<String>,
+    timeout_ms: Option<u64>,
+}
+
+pub(super) async fn turn(
+    app: web::Data<App>,
+    name: web::Path<String>,
+    request: HttpRequest,
+    body: web::Json<TurnRequest>,
+) -> Answer {
+    let TurnRequest { text, from, timeout_ms } = body.into_inner();
+    submit(&app, &name, &request, Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms }).await
+}
+
+pub(super) async fn input(
+    app: web::Data<App>,
+    name: web::Path<String>,
+    request: HttpRequest,
+    body: web::Json<InputRequest>,
+) -> Answer {
+    let InputRequest { text, raw, from, timeout_ms } = body.into_inner();
+    let manner = if raw { Manner::Verbatim } else { Manner::Paste };
+    submit(&app, &name, &request, Wanted { text, manner, keys: Vec::new(), from, timeout_ms }).await
+}
+
+pub(super) async fn keys(
+    app: web::Data<App>,
+    name: web::Path<String>,
+    request: HttpRequest,
+    body: web::Json<KeysRequest>,
+) -> Answer {
+    let KeysRequest { keys, from, timeout_ms } = body.into_inner();
+    if keys.is_empty() {
+        return Err(ApiError::new(Code::Usage, "no keys are given"));
+    }
+    let text = RawString::default();
+    submit(&app, &name, &request, Wanted { text, manner: Manner::Verbatim, keys, from, timeout_ms }).await
+}
+
+async fn submit(app: &App, name: &str, request: &HttpRequest, wanted: Wanted) -> Answer {
+    let key = key(request)?;
+    if wanted.text.0.len() > MAX_TEXT {
+        return Err(ApiError::new(
+            Code::Refused,
+            format!("{} bytes are too many: at most {MAX_TEXT} at once", wanted.text.0.len()),
+        ));
+    }
+    if wanted.manner != Manner::Verbatim {
+        typed_bytes(&wanted.text.0, false).map_err(|e| ApiError::new(Code::Refused, e.to_string()))?;
+    }
+    let timeout = wanted.timeout_ms.map_or(app.config.send.timeout, Duration::from_millis).min(LONGEST_WAIT);
+    let from = wanted.from.unwrap_or_else(|| "cli".to_owned());
+    let text = wanted.text.0;
+    let typing = Type { text, manner: wanted.manner, keys: wanted.keys, key, from, timeout };
+    if let Some(receipt) = earlier(app, &typing).await? {
+        return Ok(HttpResponse::Ok().json(receipt));
+    }
+    let found = find(app, name).await?;
+    let receipt = found.addr.send(typing).await.map_err(no_answer)??;
+    Ok(HttpResponse::Ok().json(receipt))
+}
+
+/// The receipt that was given under this key long ago; newer ones the session itself knows.
+async fn earlier(app: &App, typing: &Type) -> Result<Option<Receipt>, ApiError> {
+    let Some(key) = typing.key.clone() else { return Ok(None) };
+    let meta = app.meta.clone();
+    let entry = web::block(move || meta.key(&key)).await.map_err(failed)?.map_err(failed)?;
+    match entry {
+        None => Ok(None),
+        Some(KeyEntry { request, answer, .. }) if request == digest_text(digest(typing)) => {
+            Ok(serde_json::from_value(answer).ok())
+        }
+        Some(_) => Err(ApiError::new(Code::KeyReused, "this idempotency key was used with another request")),
+    }
+}

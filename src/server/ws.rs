@@ -1,0 +1,100 @@
+//! `…/follow`: a reading over a WebSocket.
+//!
+//! The actor pulls: its stream is polled only while the connection takes what was written, so a client that doesn't read
+//! stops the reading, not the session.
+
+use super::App;
+use super::follow::Reading;
+use crate::follow::Frame;
+use crate::wire::{ApiError, ErrorBody, FollowQuery, raw_frame};
+use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
+use serde::Deserialize;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// Connections through proxies live from it, and a dead one is found.
+const PING: Duration = Duration::from_secs(20);
+/// What a client may say is short.
+const MAX_FRAME: usize = 4 * crate::model::KIB;
+
+/// The connection of one reading.
+struct WsConnection {
+    reading: Option<Reading>,
+    give_up: watch::Sender<bool>,
+}
+
+/// What a client may say.
+#[derive(Deserialize)]
+#[serde(tag = "op", rename_all = "lowercase")]
+enum Said {
+    /// It waits no longer: what stands unfinished is printed, and the reading ends.
+    Timeout,
+}
+
+pub(super) async fn follow(
+    app: web::Data<App>,
+    name: web::Path<String>,
+    request: HttpRequest,
+    body: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let query = FollowQuery::from_query(request.query_string())?;
+    let (reading, give_up) = Reading::resolve(&app, &name, query).await?;
+    let connection = WsConnection { reading: Some(reading), give_up };
+    WsResponseBuilder::new(connection, &request, body).frame_size(MAX_FRAME).start()
+}
+
+impl Actor for WsConnection {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(PING, |_, ctx| ctx.ping(b""));
+        if let Some(reading) = self.reading.take() {
+            ctx.add_stream(futures_util::stream::unfold(reading, |mut reading| async move {
+                let frames = reading.next().await?;
+                Some((Frames(frames), reading))
+            }));
+        }
+    }
+}
+
+struct Frames(Result<Vec<Frame>, ApiError>);
+
+impl StreamHandler<Frames> for WsConnection {
+    fn handle(&mut self, Frames(frames): Frames, ctx: &mut Self::Context) {
+        let frames = match frames {
+            Ok(frames) => frames,
+            Err(error) => return ctx.text(serde_json::to_string(&ErrorBody { error }).unwrap_or_default()),
+        };
+        for frame in frames {
+            match frame {
+                Frame::Line(line) => ctx.text(serde_json::to_string(&line).unwrap_or_default()),
+                Frame::Raw { at, bytes } => ctx.binary(raw_frame(at, &bytes)),
+            }
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(Message::Ping(data)) => ctx.pong(&data),
+            Ok(Message::Text(text)) => match serde_json::from_str::<Said>(&text) {
+                Ok(Said::Timeout) => drop(self.give_up.send_replace(true)),
+                Err(_) => ctx.close(Some((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into())),
+            },
+            Ok(Message::Close(reason)) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Ok(Message::Pong(_) | Message::Nop) => {}
+            Ok(Message::Binary(_) | Message::Continuation(_)) => ctx.close(Some(CloseCode::Unsupported.into())),
+            Err(_) => ctx.stop(),
+        }
+    }
+}

@@ -1,0 +1,307 @@
+//! The session's actor: owns the ring, the PTY and the log's numbering of one session; runs the effects of the pure machines.
+//!
+//! The only reader and the only writer of its PTY. It never waits: what takes time is a future that reports back. Data goes
+//! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
+//! trees are ended in `ending`.
+
+use super::clock::Clock;
+use super::ending::Ending;
+use super::info;
+use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
+use super::summary::Summary;
+use super::typing::Tickets;
+use super::typist::Typist;
+use crate::keeper::Link;
+use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
+use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_duration};
+use crate::pty::PtyFd;
+use crate::ring::Ring;
+use crate::terminal::modes::Modes;
+use crate::wire::{ApiError, Code};
+use actix::prelude::*;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::unix::AsyncFd;
+
+/// What every session's actor needs of its host.
+#[derive(Clone)]
+pub struct Services {
+    /// The store, for readers.
+    pub store: Arc<dyn EventLog>,
+    /// The way into the store.
+    pub writer: Writer,
+    /// Derived data and wishes.
+    pub meta: Arc<Meta>,
+    /// The process that holds the PTYs.
+    pub keeper: Link,
+    /// Who hears that a run has ended.
+    pub ended: Recipient<RunEnded>,
+    /// Goes into the environment of programs.
+    pub host_uri: Arc<str>,
+    /// Times.
+    pub tuning: Tuning,
+}
+
+/// Times that the configuration sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Between the text and its Enter.
+    pub enter_delay: Duration,
+    /// Between HUP, TERM and KILL.
+    pub stop_grace: Duration,
+}
+
+/// The actor.
+pub struct SessionActor {
+    pub(super) meta: SessionMeta,
+    pub(super) services: Services,
+    pub(super) sum: Summary,
+    pub(super) feed: Arc<Feed>,
+    pub(super) clock: Clock,
+    pub(super) io: Option<Io>,
+    pub(super) stage: Stage,
+    pub(super) typist: Typist,
+    pub(super) tickets: Tickets,
+    pub(super) modes: Modes,
+    /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
+    pub(super) owed: VecDeque<Event>,
+    pub(super) ending: Option<Ending>,
+    pub(super) reason: Option<String>,
+    pub(super) saved_at: u64,
+    /// An exit that was heard of before the run was known to have started.
+    pub(super) exit_at_birth: Option<Status>,
+    /// `restart` was asked for: the end of this run is not the end of the session.
+    pub(super) restarting: bool,
+}
+
+/// Where the run's process stands. The log's view is in [`Summary::phase`]; this is what the actor waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Stage {
+    /// No process.
+    Idle,
+    /// The keeper was asked for one.
+    Starting,
+    /// It runs.
+    Running(Process),
+    /// Its leader is gone; output is drained until the PTY says it's over or the grace time ends.
+    Draining(Process, Status),
+}
+
+/// The PTY and the ring of one run. It outlives the run while other processes hold the terminal.
+pub(super) struct Io {
+    pub(super) run: u32,
+    pub(super) ring: Ring,
+    pub(super) pty: Option<Rc<AsyncFd<PtyFd>>>,
+    pub(super) process: Option<Process>,
+    /// The PTY said that nobody holds its other side.
+    pub(super) closed: bool,
+    /// The ring is full: the PTY isn't read.
+    pub(super) paused: bool,
+    /// A future waits for room to write.
+    pub(super) writer_waits: bool,
+}
+
+/// A summary is saved after so much output, to keep the fold at the next start short: 8 MiB fold in about 10 ms.
+const SAVE_EACH: u64 = 8 * crate::model::MIB as u64;
+/// The ring's heartbeat: after a crash, log time goes on at most so much earlier than it had been.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
+impl SessionActor {
+    /// Of a session without a process: new, ended, or between two runs.
+    pub(super) fn resting(meta: SessionMeta, services: Services, sum: Summary, feed: Arc<Feed>) -> SessionActor {
+        let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
+        SessionActor {
+            clock: Clock::from(sum.at.log),
+            saved_at: sum.output,
+            typist,
+            tickets: Tickets::default(),
+            modes: Modes::default(),
+            owed: VecDeque::new(),
+            ending: None,
+            reason: None,
+            stage: Stage::Idle,
+            meta,
+            services,
+            sum,
+            feed,
+            io: None,
+            exit_at_birth: None,
+            restarting: false,
+        }
+    }
+
+    /// Puts an event into the log: ring, fold, feed. Nothing when the ring has no room; the caller tries again when
+    /// [`SessionActor::room_came`] runs.
+    pub(super) fn put(&mut self, event: &Event) -> Option<Seq> {
+        let (kind, body) = event.encode();
+        let at = self.clock.stamp();
+        let record = match &mut self.io {
+            Some(io) => io.ring.put(kind, &body, at).ok()?,
+            // Between two runs there is no ring: who needs the record waits until it is durable.
+            None => Record { seq: self.sum.seq.next(), kind, at, body },
+        };
+        let seq = record.seq;
+        if let Some(mark) = self.sum.apply(&record) {
+            self.note(|batch, id| Some(batch.put_turn(id, mark.turn, &serde_json::to_vec(&mark).ok()?)));
+        }
+        self.feed.push(record);
+        Some(seq)
+    }
+
+    /// As [`SessionActor::put`], but an event that finds no room is kept and goes in later, in order.
+    pub(super) fn put_surely(&mut self, event: Event) {
+        if !self.owed.is_empty() || self.put(&event).is_none() {
+            self.owed.push_back(event);
+        }
+    }
+
+    /// The store has records up to `upto`: the ring drops them, and what waited for room goes on.
+    pub(super) fn room_came(&mut self, upto: Seq, ctx: &mut Context<Self>) {
+        let Some(io) = &mut self.io else { return };
+        io.ring.release(upto);
+        while let Some(event) = self.owed.pop_front() {
+            if self.put(&event).is_none() {
+                self.owed.push_front(event);
+                return;
+            }
+        }
+        if self.io.as_ref().is_some_and(|io| io.paused) {
+            self.go_on_reading(ctx);
+        }
+        self.pump_typing(ctx);
+        self.save_summary_if_due(false);
+    }
+
+    pub(super) fn save_summary_if_due(&mut self, now: bool) {
+        if now || self.sum.output - self.saved_at >= SAVE_EACH {
+            self.saved_at = self.sum.output;
+            self.note(|batch, id| Some(batch.save_summary(id, &serde_json::to_vec(&self.sum).ok()?)));
+        }
+    }
+
+    /// Hands derived data to `meta`. A full queue drops it: it is made again from the log.
+    fn note(&self, change: impl FnOnce(MetaBatch, SessionId) -> Option<MetaBatch>) {
+        if !change(MetaBatch::new(), self.meta.id).is_some_and(|batch| self.services.writer.offer(batch)) {
+            tracing::debug!(session = %self.meta.name, "derived data was not saved: the writer is busy");
+        }
+    }
+
+    /// Answers `fut` when the log is durable up to `seq`.
+    pub(super) fn when_durable(&self, seq: Seq) -> impl Future<Output = Result<(), ApiError>> + use<> {
+        let (writer, feed) = (self.services.writer.clone(), self.feed.clone());
+        async move {
+            let stopped = |_| ApiError::new(Code::Stopping, "the host is ending before this could be made durable");
+            writer.durable_upto(&feed, seq).await.map_err(stopped)
+        }
+    }
+
+    pub(super) fn give_up_reason(&self) -> String {
+        let policy = &self.meta.spec.restart;
+        format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
+    }
+
+    /// True while something may be added to the log by itself.
+    fn is_live(&self) -> bool {
+        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.io.is_some() || self.restarting
+    }
+
+    pub(super) fn not_running(&self) -> ApiError {
+        let what = info::state(&self.sum, self.stage, self.reason.is_some()).as_str();
+        ApiError::new(Code::NotRunning, format!("nothing runs in session {:?}: it is {what}", self.meta.name.as_str()))
+            .hint(format!("termalive restart {}", self.meta.name))
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        let written = futures_util::stream::unfold(self.feed.written(), |mut written| async move {
+            written.changed().await.ok()?;
+            let upto = *written.borrow_and_update();
+            Some((Written(upto), written))
+        });
+        ctx.add_stream(written);
+        self.arm_reading(ctx);
+        self.pump_typing(ctx);
+        self.catch_up(ctx);
+        ctx.run_interval(HEARTBEAT, |act, _| {
+            let log = act.clock.stamp().log;
+            if let Some(io) = &mut act.io {
+                io.ring.beat(log);
+            }
+        });
+    }
+}
+
+/// The store has everything up to here.
+struct Written(Seq);
+
+impl StreamHandler<Written> for SessionActor {
+    fn handle(&mut self, Written(upto): Written, ctx: &mut Context<Self>) {
+        self.room_came(upto, ctx);
+    }
+
+    fn finished(&mut self, _: &mut Context<Self>) {} // the host ends: the actor stays for what is still asked
+}
+
+impl Handler<Describe> for SessionActor {
+    type Result = MessageResult<Describe>;
+
+    fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> Self::Result {
+        let state = info::state(&self.sum, self.stage, self.reason.is_some());
+        MessageResult(Snapshot {
+            info: info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued()),
+            summary: self.sum.clone(),
+            feed: self.feed.clone(),
+            now: self.clock.stamp(),
+            live: self.is_live(),
+        })
+    }
+}
+
+impl Handler<Now> for SessionActor {
+    type Result = MessageResult<Now>;
+
+    fn handle(&mut self, _: Now, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(Told { now: self.clock.stamp(), seq: self.sum.seq, live: self.is_live() })
+    }
+}
+
+impl Handler<Resize> for SessionActor {
+    type Result = Result<(), ApiError>;
+
+    fn handle(&mut self, Resize(size): Resize, _: &mut Context<Self>) -> Self::Result {
+        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
+        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
+        pty.get_ref()
+            .resize(size)
+            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
+        self.put_surely(Event::Resize(size));
+        Ok(())
+    }
+}
+
+impl Handler<SignalOnce> for SessionActor {
+    type Result = Result<(), ApiError>;
+
+    fn handle(&mut self, SignalOnce(signal): SignalOnce, _: &mut Context<Self>) -> Self::Result {
+        let Stage::Running(process) = self.stage else { return Err(self.not_running()) };
+        match crate::pty::tree::signal(&process, signal) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.not_running()),
+            Err(e) => Err(ApiError::new(Code::Failed, format!("signal {signal} can't be sent: {e}"))),
+        }
+    }
+}
+
+impl Handler<Leave> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
+        self.feed.close();
+        ctx.stop();
+    }
+}

@@ -1,0 +1,191 @@
+//! How a session's actor comes to be: at rest, or with a process that another host's actor left behind.
+//!
+//! What is here can be sent to the thread on which the actor will live; the PTY's readiness belongs to that thread.
+
+use super::actor::{Io, Services, SessionActor, Stage};
+use super::messages::{LeaderExited, RunEnded};
+use super::summary::{Phase, Summary};
+use super::typist::{Job, Manner};
+use crate::keeper::Held;
+use crate::log::{Desired, Feed, SessionMeta};
+use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, Status, Step};
+use crate::policy::Decision;
+use crate::pty::PtyFd;
+use crate::ring::Ring;
+use crate::terminal::modes::Modes;
+use crate::terminal::paste::typed_bytes;
+use actix::prelude::*;
+use std::rc::Rc;
+
+/// A session that will have an actor.
+pub struct Birth {
+    /// What is kept of it.
+    pub meta: SessionMeta,
+    /// The fold of its log, the ring's records in it.
+    pub sum: Summary,
+    /// The last record in the store.
+    pub stored: Seq,
+    /// The process that runs, or ran until just now.
+    pub adopted: Option<Adoption>,
+}
+
+/// What another host's actor left.
+pub struct Adoption {
+    /// From the keeper.
+    pub held: Held,
+    /// Taken over.
+    pub ring: Ring,
+    /// Modes of the program's terminal, as the ring had them.
+    pub modes: u64,
+    /// Records that aren't in the store.
+    pub unstored: Vec<Record>,
+    /// Records that the ring had and that can't be read.
+    pub lost: Option<(Seq, Seq)>,
+    /// An input that was on its way.
+    pub unfinished: Option<Unfinished>,
+}
+
+/// An input that was on its way when a host died.
+pub struct Unfinished {
+    /// Its text.
+    pub text: Vec<u8>,
+    /// Its key.
+    pub key: Option<(Key, u32)>,
+    /// Its first record.
+    pub seq: Seq,
+    /// Its turn.
+    pub turn: Option<u64>,
+    /// How far it came.
+    pub step: Option<Step>,
+}
+
+impl Birth {
+    /// A new session.
+    pub fn new(meta: SessionMeta) -> Birth {
+        let sum = Summary::new(meta.spec.size);
+        Birth { meta, sum, stored: Seq(0), adopted: None }
+    }
+
+    /// The actor, on the thread where it will live.
+    pub fn into_actor(self, services: Services) -> SessionActor {
+        let Birth { meta, sum, stored, adopted } = self;
+        let feed = Feed::new(meta.id, stored);
+        services.writer.attach(&feed);
+        let mut actor = SessionActor::resting(meta, services, sum, feed);
+        match adopted {
+            Some(adoption) => actor.adopt(adoption),
+            None => actor.mourn(),
+        }
+        actor
+    }
+}
+
+impl SessionActor {
+    fn adopt(&mut self, adoption: Adoption) {
+        let Adoption { held, mut ring, modes, unstored, lost, unfinished } = adoption;
+        self.modes = Modes::unpack(modes);
+        if let Some(first) = unstored.first() {
+            ring.release(Seq(first.seq.0 - 1));
+        } else {
+            ring.release(self.sum.seq);
+        }
+        self.feed.push_all(unstored);
+        let mut io = Io::new(held.run, ring);
+        io.process = Some(held.process);
+        match PtyFd::new(held.master).and_then(PtyFd::watch) {
+            Ok(pty) => io.pty = Some(Rc::new(pty)),
+            Err(e) => tracing::error!(session = %self.meta.name, error = %e, "the terminal can't be taken over"),
+        }
+        self.io = Some(io);
+        if let Some((from, to)) = lost {
+            self.put_surely(Event::Gap { from, to, reason: GapReason::Corrupt });
+        }
+        match &self.sum.phase {
+            Phase::Running { process } => self.stage = Stage::Running(*process),
+            // Killed between the keeper's answer and the record of it.
+            Phase::Starting | Phase::Created => {
+                self.stage = Stage::Running(held.process);
+                let (pid, start_time) = (held.process.pid, held.process.start_time);
+                self.put_surely(Event::Started { run: held.run, pid, start_time });
+            }
+            // Killed after `exited`, before the keeper was told.
+            Phase::Restarting { .. } | Phase::Ended { .. } => {}
+        }
+        self.exit_at_birth = held.exit;
+        if let (Some(unfinished), Stage::Running(_)) = (unfinished, self.stage) {
+            self.resume_typing(unfinished);
+        }
+    }
+
+    /// A session whose process nobody holds any more, though its log says that it runs: the machine or the keeper and
+    /// the host went down. What was in its ring is lost, and said.
+    fn mourn(&mut self) {
+        self.reason = self.why_failed();
+        if !matches!(self.sum.phase, Phase::Running { .. } | Phase::Starting) {
+            return;
+        }
+        let (last, room) = (self.sum.seq, self.meta.ring_records.max(1));
+        let gap = Event::Gap { from: last.next(), to: Seq(last.0 + room), reason: GapReason::HostLost };
+        let (kind, body) = gap.encode();
+        let record = Record { seq: Seq(last.0 + room + 1), kind, at: self.clock.stamp(), body };
+        self.sum.apply(&record);
+        self.feed.push(record);
+        self.put_surely(Event::Exited { run: self.sum.run, status: Status::Unknown, last: true });
+    }
+
+    /// Why an ended session counts as failed, from what is kept of it.
+    fn why_failed(&self) -> Option<String> {
+        let Phase::Ended { status, last: true } = self.sum.phase else { return None };
+        let gave_up = status.is_failure() && status != Status::Unknown && self.meta.desired == Desired::Running;
+        match (status, self.meta.spec.restart.mode) {
+            (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
+            (_, RestartMode::OnFailure | RestartMode::Always) if gave_up => Some(self.give_up_reason()),
+            _ => None,
+        }
+    }
+
+    fn resume_typing(&mut self, unfinished: Unfinished) {
+        let Unfinished { text, key, seq, turn, step } = unfinished;
+        let manner = if turn.is_some() { Manner::Submit } else { Manner::Verbatim };
+        let bytes = match manner {
+            Manner::Verbatim => text.clone(),
+            _ => typed_bytes(&text, self.modes.bracketed_paste()).unwrap_or_default(),
+        };
+        let (ticket, digest) = self.tickets.reopen(key.clone());
+        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner };
+        if !self.typist.resume(job, bytes.into(), seq, turn, step) {
+            self.tickets.forget(ticket); // in the middle of a write: what came of it can't be known
+        }
+    }
+
+    /// What a process or a wish left to be done before this host.
+    pub(super) fn catch_up(&mut self, ctx: &mut Context<Self>) {
+        if let Some(status) = self.exit_at_birth.take() {
+            let run = self.sum.run;
+            match self.stage {
+                Stage::Running(_) => Handler::<LeaderExited>::handle(self, LeaderExited { run, status }, ctx),
+                _ => self.close_books(run, ctx),
+            }
+        }
+        if let (Phase::Restarting { after, .. }, Stage::Idle) = (&self.sum.phase, self.stage) {
+            let decision = Decision::Restart(*after);
+            let again = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision };
+            let told = self.services.ended.send(again);
+            ctx.spawn(told.into_actor(self).map(|told, act, _| {
+                if told.is_err() {
+                    tracing::warn!(session = %act.meta.name, "nobody restarts it: the supervisor is gone");
+                }
+            }));
+        }
+    }
+}
+
+/// Kept for later hosts by the keeper: enough to adopt a session that the store doesn't know.
+pub(super) fn opaque(meta: &SessionMeta) -> Vec<u8> {
+    serde_json::to_vec(meta).unwrap_or_default()
+}
+
+/// The inverse of [`opaque`].
+pub fn known_to_keeper(held: &Held) -> Option<SessionMeta> {
+    serde_json::from_slice(&held.opaque).ok()
+}

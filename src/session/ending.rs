@@ -1,0 +1,150 @@
+//! Ends a run's whole process tree: HUP, TERM, KILL, with a grace time between, until nothing of it is left.
+//!
+//! The end is that the tree is *empty*, not that the leader is gone. There is no event for "a stranger's child has
+//! exited", so the tree is looked at again and again, off the actor's thread.
+
+use super::actor::{SessionActor, Stage};
+use super::messages::End;
+use crate::log::{Desired, MetaBatch};
+use crate::model::{Event, Process, SessionId, Status};
+use crate::pty::tree;
+use crate::wire::{ApiError, Code};
+use actix::prelude::*;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// How often a tree that is ending is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// A killed tree that isn't gone after this hangs in the kernel: it is said, and not waited for.
+const KILL_BOUND: Duration = Duration::from_secs(10);
+
+/// An end that is under way.
+#[derive(Default)]
+pub(super) struct Ending {
+    /// Who waits for it. Bounded by the server's connections.
+    waiting: Vec<oneshot::Sender<Result<(), ApiError>>>,
+    tree_gone: Option<Result<(), ApiError>>,
+}
+
+impl Handler<End> for SessionActor {
+    type Result = ResponseFuture<Result<(), ApiError>>;
+
+    fn handle(&mut self, msg: End, ctx: &mut Context<Self>) -> Self::Result {
+        let (reply, answer) = oneshot::channel();
+        let first = self.ending.is_none();
+        let ending = self.ending.get_or_insert_default();
+        ending.waiting.push(reply);
+        self.restarting = msg.for_restart && (first || self.restarting);
+        if self.stage != Stage::Starting && (first || msg.force) {
+            self.begin_ending(msg, ctx);
+        }
+        Box::pin(async move { answer.await.map_err(|_| ApiError::new(Code::Stopping, "the host is ending"))? })
+    }
+}
+
+impl SessionActor {
+    /// True when the end of this run was asked for.
+    pub(super) fn end_is_wanted(&self) -> bool {
+        self.ending.is_some() || self.meta.desired == Desired::Ended
+    }
+
+    /// The end was asked for while the run was being started.
+    pub(super) fn end_if_asked_meanwhile(&mut self, ctx: &mut Context<Self>) {
+        if self.ending.is_some() {
+            self.begin_ending(End { force: false, for_restart: self.restarting }, ctx);
+        }
+    }
+
+    fn begin_ending(&mut self, msg: End, ctx: &mut Context<Self>) {
+        let wish = (!msg.for_restart && self.meta.desired != Desired::Ended).then(|| {
+            self.meta.desired = Desired::Ended;
+            MetaBatch::new().put_session(&self.meta)
+        });
+        let root = match self.stage {
+            Stage::Running(process) | Stage::Draining(process, _) => Some(process),
+            Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
+        };
+        let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
+        let gone = async move {
+            if let Some(wish) = wish {
+                let stopped = |_| ApiError::new(Code::Stopping, "the host is ending");
+                writer.commit(wish).await.map_err(stopped)?;
+            }
+            match root {
+                Some(root) => end_tree(root, id, grace, msg.force).await,
+                None => Ok(()),
+            }
+        };
+        ctx.spawn(gone.into_actor(self).map(|result, act, ctx| {
+            if let Some(ending) = &mut act.ending {
+                ending.tree_gone = Some(result);
+            }
+            act.ended_perhaps(ctx);
+        }));
+    }
+
+    /// Answers who waits for the end, when the tree is gone and the exit is in the log.
+    pub(super) fn ended_perhaps(&mut self, ctx: &mut Context<Self>) {
+        let failed = self.ending.as_ref().is_some_and(|e| matches!(e.tree_gone, Some(Err(_))));
+        if self.stage != Stage::Idle && !failed {
+            return;
+        }
+        let Some(ending) = self.ending.take_if(|e| e.tree_gone.is_some()) else { return };
+        if !self.restarting {
+            self.cancel_restart();
+        }
+        let result = ending.tree_gone.unwrap_or(Ok(()));
+        let durable = self.when_durable(self.sum.seq);
+        let answered = async move {
+            let result = durable.await.and(result);
+            ending.waiting.into_iter().for_each(|reply| drop(reply.send(result.clone())));
+        };
+        ctx.spawn(answered.into_actor(self));
+    }
+
+    /// A session that waits for its next run doesn't any more: the log says so.
+    fn cancel_restart(&mut self) {
+        if let super::summary::Phase::Restarting { .. } = self.sum.phase {
+            let status = self.sum.status.unwrap_or(Status::Unknown);
+            self.put_surely(Event::Exited { run: self.sum.run, status, last: true });
+        }
+    }
+}
+
+pub(super) async fn end_tree(root: Process, id: SessionId, grace: Duration, force: bool) -> Result<(), ApiError> {
+    let began = Instant::now();
+    let mut looks = tokio::time::interval(LOOK);
+    let mut sent = 0;
+    loop {
+        looks.tick().await;
+        let step = if force { 2 } else { (began.elapsed().as_millis() / grace.as_millis().max(1)).min(2) };
+        let wanted = [libc::SIGHUP, libc::SIGTERM, libc::SIGKILL][usize::try_from(step).unwrap_or(2)];
+        let again = wanted == libc::SIGKILL || sent != wanted;
+        let left = tokio::task::spawn_blocking(move || look(root, id, again.then_some(wanted))).await;
+        let left = left.map_err(|e| ApiError::new(Code::Failed, format!("the process tree can't be ended: {e}")))?;
+        sent = wanted;
+        if left == 0 {
+            return Ok(());
+        }
+        if began.elapsed() > grace * 2 + KILL_BOUND {
+            return Err(ApiError::new(
+                Code::Failed,
+                format!("{left} processes of the session don't end, even by SIGKILL"),
+            ));
+        }
+    }
+}
+
+/// Sends the signal, if any, to all of the tree and says how many there were.
+fn look(root: Process, id: SessionId, send: Option<i32>) -> usize {
+    let left = tree::scan(root, id);
+    for (process, signal) in left.iter().flat_map(|p| send.map(|s| (p, s))) {
+        let signals = if signal == libc::SIGKILL { &[signal][..] } else { &[signal, libc::SIGCONT] };
+        for signal in signals {
+            if let Err(e) = tree::signal(process, *signal) {
+                tracing::warn!(pid = process.pid, error = %e, "a process can't be signalled");
+            }
+        }
+    }
+    left.len()
+}

@@ -1,0 +1,120 @@
+//! PTY to ring to feed: the way of every byte of output.
+//!
+//! Back-pressure is the only brake: a full ring means that the PTY isn't read, until the store has what is in it.
+
+use super::actor::{Io, SessionActor, Stage};
+use crate::model::{Event, KIB, SpanKind};
+use crate::ring::Landed;
+use actix::prelude::*;
+use std::io;
+use std::time::Duration;
+use tokio::io::Interest;
+
+/// A session reads so much in one turn of its thread, then others have theirs: about 1 ms of a flood.
+const TURN_BYTES: usize = 64 * KIB;
+/// A PTY that nobody holds says so for ever instead of once: it is asked again at this pace, as its program may open it again.
+const REOPENED: Duration = Duration::from_millis(250);
+/// Shorter times of back-pressure are a flood's normal life and not worth a record.
+const WORTH_A_SPAN: Duration = Duration::from_secs(1);
+
+enum Turn {
+    More,
+    Dry,
+    Closed,
+    Full,
+}
+
+impl SessionActor {
+    /// Waits for output, then reads it.
+    pub(super) fn arm_reading(&mut self, ctx: &mut Context<Self>) {
+        let Some(pty) = self.io.as_ref().and_then(|io| io.pty.clone()) else { return };
+        let run = self.io.as_ref().map_or(0, |io| io.run);
+        let readable = async move {
+            if let Ok(mut guard) = pty.readable().await {
+                guard.retain_ready();
+            }
+        };
+        ctx.spawn(readable.into_actor(self).map(move |(), act, ctx| {
+            if act.io.as_ref().is_some_and(|io| io.run == run) {
+                act.read_a_turn(ctx);
+            }
+        }));
+    }
+
+    fn read_a_turn(&mut self, ctx: &mut Context<Self>) {
+        let mut turn = Turn::More;
+        let mut left = TURN_BYTES;
+        while matches!(turn, Turn::More) && left > 0 {
+            turn = self.read_once(&mut left);
+        }
+        match turn {
+            Turn::More | Turn::Dry => self.arm_reading(ctx),
+            Turn::Full => {
+                if let Some(io) = &mut self.io {
+                    io.paused = true;
+                }
+                self.clock.pause();
+            }
+            Turn::Closed => self.hung_up(ctx),
+        }
+    }
+
+    fn read_once(&mut self, left: &mut usize) -> Turn {
+        let at = self.clock.stamp();
+        let Some(Io { ring, pty: Some(pty), closed, .. }) = &mut self.io else { return Turn::Closed };
+        let landed = pty.try_io(Interest::READABLE, |pty| match ring.land(pty, at)? {
+            Landed::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+            other => Ok(other),
+        });
+        match landed {
+            Ok(Landed::Output(record)) => {
+                *closed = false;
+                *left = left.saturating_sub(record.body.len());
+                self.modes.scan(&record.body);
+                ring.set_modes(self.modes.pack());
+                self.sum.apply(&record);
+                self.feed.push(record);
+                Turn::More
+            }
+            Ok(Landed::Control(_) | Landed::Nothing) => Turn::More,
+            Ok(Landed::Full) => Turn::Full,
+            Ok(Landed::Closed) => Turn::Closed,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Turn::Dry,
+            Err(e) => {
+                tracing::warn!(session = %self.meta.name, error = %e, "the terminal can't be read any more");
+                Turn::Closed
+            }
+        }
+    }
+
+    fn hung_up(&mut self, ctx: &mut Context<Self>) {
+        let Some(io) = &mut self.io else { return };
+        io.closed = true;
+        let run = io.run;
+        if self.drained(ctx) {
+            return;
+        }
+        if self.stage == Stage::Idle {
+            return self.let_go(run, ctx);
+        }
+        ctx.run_later(REOPENED, move |act, ctx| {
+            if act.io.as_ref().is_some_and(|io| io.run == run && io.closed) {
+                act.read_a_turn(ctx);
+            }
+        });
+    }
+
+    /// The ring has room again.
+    pub(super) fn go_on_reading(&mut self, ctx: &mut Context<Self>) {
+        let Some(io) = &mut self.io else { return };
+        if io.ring.is_full_for_output() {
+            return;
+        }
+        io.paused = false;
+        let length = self.clock.go_on();
+        if length >= WORTH_A_SPAN {
+            self.put_surely(Event::Span { kind: SpanKind::BackPressure, length });
+        }
+        self.read_a_turn(ctx);
+    }
+}

@@ -1,0 +1,273 @@
+//! A run's beginning and end.
+//!
+//! Beginning: `starting` is durable before the keeper is asked; `started` is durable before the caller hears Ok. End: the
+//! leader is gone *and* its output is drained (the PTY says that nobody holds it, or a grace time ends), then `exited`.
+
+use super::actor::{Io, SessionActor, Stage};
+use super::birth::opaque;
+use super::ending::end_tree;
+use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
+use super::summary::Phase;
+use crate::keeper::{SpawnError, SpawnRun, Spawned};
+use crate::log::{Desired, MetaBatch};
+use crate::model::{Event, Status};
+use crate::policy::{self, Decision};
+use crate::pty::PtyFd;
+use crate::pty::shim::{ShimSpec, SpawnStep};
+use crate::ring::{MAX_RECORDS, Ring};
+use actix::prelude::*;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// After its leader's end a run's output is drained for so long, when other processes hold the terminal.
+const DRAIN_GRACE: Duration = Duration::from_secs(1);
+
+impl Handler<Start> for SessionActor {
+    type Result = ResponseActFuture<Self, Result<(), StartError>>;
+
+    fn handle(&mut self, msg: Start, _: &mut Context<Self>) -> Self::Result {
+        if self.stage != Stage::Idle || self.ending.is_some() {
+            return Box::pin(fut::ready(Err(StartError::Live)));
+        }
+        if let Some(spec) = msg.spec {
+            self.meta.spec = spec;
+        }
+        self.start()
+    }
+}
+
+impl Handler<StartAgain> for SessionActor {
+    type Result = ResponseActFuture<Self, Result<(), StartError>>;
+
+    fn handle(&mut self, msg: StartAgain, _: &mut Context<Self>) -> Self::Result {
+        let waits = matches!(self.sum.phase, Phase::Restarting { .. }) && self.sum.run == msg.after_run;
+        if !waits || self.stage != Stage::Idle || self.ending.is_some() {
+            return Box::pin(fut::ready(Err(StartError::Live)));
+        }
+        self.start()
+    }
+}
+
+impl SessionActor {
+    /// Wish, end what is left of the last run, begin, spawn, take: each step durable before the next.
+    fn start(&mut self) -> ResponseActFuture<Self, Result<(), StartError>> {
+        self.stage = Stage::Starting;
+        self.meta.desired = Desired::Running;
+        self.meta.ring_records = MAX_RECORDS;
+        self.reason = None;
+        let wish = MetaBatch::new().put_session(&self.meta);
+        let drained = self.when_durable(self.sum.seq); // the last run's ring may go
+        let leftover = self.io.as_ref().and_then(|io| io.process);
+        let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
+        let wished = async move {
+            writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
+            if let Some(root) = leftover {
+                end_tree(root, id, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
+            }
+            drained.await.map_err(|e| StartError::Host(e.to_string()))
+        };
+        let begun = wished
+            .into_actor(self)
+            .then(|wished, act, _| act.begin_run(wished))
+            .then(|spawned, act, ctx| act.spawned(spawned, ctx));
+        Box::pin(begun.map(|result, act, _| {
+            if result.is_err() && act.stage == Stage::Starting {
+                act.stage = Stage::Idle;
+            }
+            result
+        }))
+    }
+
+    fn begin_run(&mut self, wished: Result<(), StartError>) -> ResponseActFuture<Self, Result<Spawned, StartError>> {
+        let host = |e: String| StartError::Host(e);
+        let begun = wished.and_then(|()| {
+            let run = self.sum.run + 1;
+            let ring =
+                Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
+            let fd = ring.fd().clone();
+            self.modes = Default::default();
+            self.io = Some(Io::new(run, ring));
+            self.put_surely(Event::Starting { run, size: self.meta.spec.size });
+            Ok((run, fd))
+        });
+        let (run, ring) = match begun {
+            Ok(begun) => begun,
+            Err(e) => return Box::pin(fut::ready(Err(e))),
+        };
+        let recorded = self.when_durable(self.sum.seq);
+        let shim = ShimSpec::new(&self.meta.spec, &self.meta.name, self.meta.id, &self.services.host_uri);
+        let (opaque, id, size, keeper) =
+            (opaque(&self.meta), self.meta.id, self.meta.spec.size, self.services.keeper.clone());
+        let spawned = async move {
+            recorded.await.map_err(|e| StartError::Host(e.to_string()))?;
+            keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
+                SpawnError::Exec { errno, .. } => StartError::Exec { errno, reason: exec_reason(&e, &shim) },
+                other => StartError::Host(other.to_string()),
+            })
+        };
+        Box::pin(spawned.into_actor(self))
+    }
+
+    fn spawned(
+        &mut self,
+        spawned: Result<Spawned, StartError>,
+        ctx: &mut Context<Self>,
+    ) -> ResponseActFuture<Self, Result<(), StartError>> {
+        let outcome = spawned.and_then(|spawned| self.take_pty(spawned));
+        match &outcome {
+            Err(e) => self.start_failed(e, ctx),
+            Ok(()) => {
+                self.arm_reading(ctx);
+                self.catch_up(ctx);
+                self.end_if_asked_meanwhile(ctx);
+            }
+        }
+        let durable = self.when_durable(self.sum.seq);
+        let answer = async move {
+            durable.await.map_err(|e| StartError::Host(e.to_string()))?;
+            outcome
+        };
+        Box::pin(answer.into_actor(self))
+    }
+
+    fn take_pty(&mut self, spawned: Spawned) -> Result<(), StartError> {
+        let host = |e: std::io::Error| StartError::Host(format!("the terminal can't be taken: {e}"));
+        let pty = PtyFd::new(spawned.master).and_then(PtyFd::watch).map_err(host)?;
+        let Some(io) = &mut self.io else { return Err(StartError::Host("the ring is gone".to_owned())) };
+        io.pty = Some(Rc::new(pty));
+        io.process = Some(spawned.process);
+        let run = io.run;
+        self.stage = Stage::Running(spawned.process);
+        self.restarting = false;
+        let (pid, start_time) = (spawned.process.pid, spawned.process.start_time);
+        self.put_surely(Event::Started { run, pid, start_time });
+        Ok(())
+    }
+
+    /// A run that didn't start has ended: it counts as a failure.
+    fn start_failed(&mut self, error: &StartError, ctx: &mut Context<Self>) {
+        self.stage = Stage::Idle;
+        self.reason = Some(error.to_string());
+        self.restarting = false;
+        let status = match error {
+            StartError::Exec { errno, .. } => Status::ExecFailed(*errno),
+            StartError::Live | StartError::Host(_) => Status::Unknown,
+        };
+        if self.io.is_some() {
+            self.conclude(status, ctx);
+        }
+    }
+
+    /// Ends the run if its leader is gone and its output is whole. True when it did.
+    pub(super) fn drained(&mut self, ctx: &mut Context<Self>) -> bool {
+        let closed = self.io.as_ref().is_none_or(|io| io.closed);
+        match self.stage {
+            Stage::Draining(_, status) if closed => {
+                self.stage = Stage::Idle;
+                self.conclude(status, ctx);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// `exited` and what follows from it.
+    fn conclude(&mut self, status: Status, ctx: &mut Context<Self>) {
+        let run = self.sum.run;
+        self.end_typing();
+        let now = self.clock.stamp().log;
+        let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
+        let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
+        let decision = policy::decide(&self.meta.spec.restart, status, self.end_is_wanted(), &restarts, now, jitter);
+        let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
+        self.put_surely(Event::Exited { run, status, last });
+        match decision {
+            Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
+            Decision::GiveUp => self.reason = Some(self.give_up_reason()),
+            Decision::Stay => {}
+        }
+        self.save_summary_if_due(true);
+        let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
+        let (durable, ended, keeper) =
+            (self.when_durable(self.sum.seq), self.services.ended.clone(), self.services.keeper.clone());
+        let id = self.meta.id;
+        let done = async move {
+            if durable.await.is_ok() {
+                keeper.forget(id, run).await;
+                if ended.send(told).await.is_err() {
+                    tracing::debug!(%id, "the supervisor has ended before this run");
+                }
+            }
+        };
+        ctx.spawn(done.into_actor(self).map(move |(), act, ctx| act.let_go(run, ctx)));
+        self.ended_perhaps(ctx);
+    }
+
+    /// The end of a run is in the log: when it is durable, the keeper may forget it.
+    pub(super) fn close_books(&mut self, run: u32, ctx: &mut Context<Self>) {
+        let (durable, keeper, id) = (self.when_durable(self.sum.seq), self.services.keeper.clone(), self.meta.id);
+        let closed = async move {
+            if durable.await.is_ok() {
+                keeper.forget(id, run).await;
+            }
+        };
+        ctx.spawn(closed.into_actor(self).map(move |(), act, ctx| act.let_go(run, ctx)));
+    }
+
+    /// Lets ring and PTY of an ended run go, unless other processes still write to it.
+    pub(super) fn let_go(&mut self, run: u32, ctx: &mut Context<Self>) {
+        let over = self.io.as_ref().is_some_and(|io| io.run == run && (io.closed || io.pty.is_none()))
+            && self.stage == Stage::Idle;
+        if over && self.owed.is_empty() {
+            self.io = None;
+            let (keeper, id) = (self.services.keeper.clone(), self.meta.id);
+            let dropped = async move { keeper.drop_session(id).await };
+            ctx.spawn(dropped.into_actor(self));
+        }
+    }
+}
+
+impl Handler<LeaderExited> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, msg: LeaderExited, ctx: &mut Context<Self>) {
+        if msg.run != self.sum.run {
+            return;
+        }
+        let process = match self.stage {
+            Stage::Running(process) => process,
+            Stage::Starting => {
+                self.exit_at_birth = Some(msg.status); // it was faster than the word that it had started
+                return;
+            }
+            Stage::Draining(..) | Stage::Idle => return,
+        };
+        self.stage = Stage::Draining(process, msg.status);
+        if self.drained(ctx) {
+            return;
+        }
+        let run = msg.run;
+        ctx.run_later(DRAIN_GRACE, move |act, ctx| {
+            if let Stage::Draining(_, status) = act.stage
+                && act.sum.run == run
+            {
+                act.stage = Stage::Idle;
+                act.conclude(status, ctx);
+            }
+        });
+    }
+}
+
+impl Io {
+    pub(super) fn new(run: u32, ring: Ring) -> Io {
+        Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false }
+    }
+}
+
+fn exec_reason(error: &SpawnError, shim: &ShimSpec) -> String {
+    match error {
+        SpawnError::Exec { step: SpawnStep::Chdir, .. } => format!("directory {:?}: {error}", shim.cwd.lossy()),
+        SpawnError::Exec { step: SpawnStep::Exec, .. } => format!("{}: {error}", shim.program.lossy()),
+        _ => error.to_string(),
+    }
+}

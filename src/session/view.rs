@@ -1,0 +1,65 @@
+//! One session's log as one thing: its tail, and the store for what is older.
+
+use crate::log::{EventLog, Feed, TailRead};
+use crate::model::{Record, Seq, SessionId};
+use std::sync::Arc;
+
+/// A log that can be read from any seq on.
+#[derive(Clone)]
+pub struct LogView {
+    feed: Arc<Feed>,
+    store: Arc<dyn EventLog>,
+}
+
+/// Why a log can't be read on.
+#[derive(Debug, thiserror::Error)]
+#[error("the log can't be read: {0}")]
+pub struct Unreadable(String);
+
+impl LogView {
+    /// Of the session with this feed.
+    pub fn new(feed: Arc<Feed>, store: Arc<dyn EventLog>) -> LogView {
+        LogView { feed, store }
+    }
+
+    /// Whose.
+    pub fn id(&self) -> SessionId {
+        self.feed.id()
+    }
+
+    /// The tail.
+    pub fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
+    /// Records from `from` on, about `budget` bytes; empty at the end of the log. Blocks where the store is asked.
+    pub fn read(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
+        match self.feed.read(from, budget) {
+            TailRead::Records(records) => Ok(records),
+            TailRead::UpToDate => Ok(Vec::new()),
+            TailRead::Behind => self.from_store(from, budget),
+        }
+    }
+
+    /// As [`LogView::read`]; a blocking thread asks the store.
+    pub async fn read_async(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
+        match self.feed.read(from, budget) {
+            TailRead::Records(records) => Ok(records),
+            TailRead::UpToDate => Ok(Vec::new()),
+            TailRead::Behind => {
+                let view = self.clone();
+                let read = tokio::task::spawn_blocking(move || view.from_store(from, budget)).await;
+                read.map_err(|e| Unreadable(e.to_string()))?
+            }
+        }
+    }
+
+    fn from_store(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
+        self.store.read(self.id(), from, budget).map_err(|e| Unreadable(e.to_string()))
+    }
+
+    /// The one record with this number, if there is one.
+    pub fn one(&self, seq: Seq) -> Result<Option<Record>, Unreadable> {
+        Ok(self.read(seq, 1)?.into_iter().next().filter(|r| r.seq == seq))
+    }
+}

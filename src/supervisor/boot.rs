@@ -1,0 +1,136 @@
+//! What a new host finds: sessions in the store, processes held by the keeper. Each becomes the start of an actor.
+//!
+//! Blocking; runs once, before any actor. The log is the truth: summaries are folded on from where they were saved.
+
+use crate::keeper::Held;
+use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
+use crate::model::{Event, InputText, MIB, Record, Seq, SessionId};
+use crate::pty::tree;
+use crate::ring::Ring;
+use crate::session::summary::{PendingInput, Summary};
+use crate::session::{Adoption, Birth, Unfinished, known_to_keeper};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Read so much of a log at once.
+const PAGE: usize = MIB;
+/// An input has at most so many parts of 8 KiB: the largest request.
+const MAX_PARTS: usize = 1024;
+
+/// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds them and
+/// they have been ended here.
+pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<Birth>, Vec<SessionId>), StoreDown> {
+    let mut held: HashMap<SessionId, Held> = held.into_iter().map(|h| (h.id, h)).collect();
+    let (mut births, mut orphans) = (Vec::new(), Vec::new());
+    let mut sessions = meta.sessions()?;
+    let known: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
+    for unknown in held.values().filter(|h| !known.contains(&h.id)).filter_map(known_to_keeper) {
+        meta.apply(&MetaBatch::new().put_session(&unknown))?;
+        sessions.push(unknown);
+    }
+    for session in sessions {
+        let held = held.remove(&session.id);
+        match (session.removed, held) {
+            (false, held) => births.push(birth(store, meta, session, held)?),
+            (true, Some(held)) => orphans.push(end_orphan(held)),
+            (true, None) => {}
+        }
+    }
+    orphans.extend(held.into_values().map(end_orphan));
+    Ok((births, orphans))
+}
+
+/// Nobody knows this session any more: a removal was cut off.
+fn end_orphan(held: Held) -> SessionId {
+    let left = tree::kill_all(held.process, held.id);
+    tracing::warn!(id = %held.id, left = left.len(), "a removed session still ran and was ended");
+    held.id
+}
+
+fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<Held>) -> Result<Birth, StoreDown> {
+    let id = session.id;
+    let stored = store.last(id)?.unwrap_or_default();
+    let taken = held.and_then(|held| match take_ring(&held) {
+        Ok((ring, adopted)) => Some((held, ring, adopted)),
+        Err(e) => {
+            tracing::error!(session = %session.name, error = %e, "its crash ring can't be read: it is ended");
+            end_orphan(held);
+            None
+        }
+    });
+    let newest = taken.as_ref().and_then(|(_, _, a)| a.records.last()).map_or(stored, |r| r.seq.max(stored));
+    let saved = meta.summary(id)?.and_then(|json| Summary::load(&json)).filter(|sum| sum.seq <= newest);
+    let mut sum = saved.unwrap_or_else(|| Summary::new(session.spec.size));
+    let mut turns = MetaBatch::new();
+    let mut fold = |sum: &mut Summary, record: &Record| {
+        if let Some(mark) = sum.apply(record)
+            && let Ok(json) = serde_json::to_vec(&mark)
+        {
+            turns = std::mem::take(&mut turns).put_turn(id, mark.turn, &json);
+        }
+    };
+    while sum.seq < stored {
+        let page = store.read(id, sum.seq.next(), PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        page.iter().for_each(|record| fold(&mut sum, record));
+    }
+    let adopted = taken.map(|(held, ring, adopted)| {
+        let unstored: Vec<Record> = adopted.records.into_iter().filter(|r| r.seq > stored).collect();
+        unstored.iter().for_each(|record| fold(&mut sum, record));
+        sum.at.log = sum.at.log.max(adopted.log_time);
+        Adoption { held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
+    });
+    meta.apply(&turns)?;
+    let adopted = match adopted {
+        Some(adoption) => {
+            let unfinished = unfinished(store, id, &mut sum, &adoption.unstored)?;
+            Some(Adoption { unfinished, ..adoption })
+        }
+        None => None,
+    };
+    Ok(Birth { meta: session, sum, stored, adopted })
+}
+
+fn take_ring(held: &Held) -> Result<(Ring, crate::ring::Adopted), String> {
+    let fd: OwnedFd = Arc::as_ref(&held.ring).try_clone().map_err(|e| e.to_string())?;
+    Ring::adopt(fd).map_err(|e| e.to_string())
+}
+
+/// The input that was on its way, with its text. One that wasn't recorded whole was never typed: a retry types it.
+fn unfinished(
+    store: &dyn EventLog,
+    id: SessionId,
+    sum: &mut Summary,
+    ring: &[Record],
+) -> Result<Option<Unfinished>, StoreDown> {
+    let Some(PendingInput { seq, turn, parts, step, .. }) = sum.pending.clone() else { return Ok(None) };
+    if parts.0 < parts.1 {
+        sum.pending = None;
+        sum.sent.retain(|s| s.seq != seq);
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    let mut key = None;
+    let mut found = 0;
+    let mut next = seq;
+    while found < usize::from(parts.1).min(MAX_PARTS) {
+        let page = match ring.first() {
+            Some(first) if first.seq <= next => ring.iter().filter(|r| r.seq >= next).cloned().collect(),
+            _ => store.read(id, next, PAGE)?,
+        };
+        let Some(last) = page.last().map(|r| r.seq) else { break };
+        for event in page.iter().filter_map(|r| r.event().ok()) {
+            if let Event::Input { key: k, digest, text: InputText::Shown(part), .. } = event {
+                text.extend(part.0);
+                key = key.or(k.map(|k| (k, digest)));
+                found += 1;
+            }
+        }
+        next = last.next();
+    }
+    let whole = found == usize::from(parts.1) && next > Seq(0);
+    Ok(whole.then_some(Unfinished { text, key, seq, turn, step }))
+}

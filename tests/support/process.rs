@@ -1,0 +1,54 @@
+//! Processes, by way of /proc: who is alive, who belongs to a test, how much memory they took.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::path::Path;
+
+/// True while the process runs (a zombie is gone).
+pub fn alive(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
+}
+
+/// The most memory it ever had resident (VmHWM).
+pub fn peak_memory_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+/// Processes whose environment holds `text`, but for the test itself.
+pub fn processes_with(text: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| *pid != std::process::id() && alive(*pid))
+        .filter(|pid| {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            memchr::memmem::find(&environ, text.as_bytes()).is_some()
+        })
+        .collect()
+}
+
+/// A signal to a process that may be gone already.
+pub fn send_signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _ = kill_process(pid, signal); // gone already: what was wanted
+}
+
+/// kill -9; returns when it is gone.
+pub fn kill_hard(pid: u32) {
+    send_signal(pid, Signal::KILL);
+    super::wait_for(&format!("the end of process {pid}"), || (!alive(pid)).then_some(()));
+}
+
+/// Ends every process that has `home` in its environment: keeper, host, sessions, commands. New ones may appear meanwhile
+/// (the keeper starts hosts), so it looks until there is none.
+pub(super) fn kill_all_with(home: &Path) {
+    let text = home.to_str().unwrap();
+    for _ in 0..100 {
+        let left = processes_with(text);
+        if left.is_empty() {
+            return;
+        }
+        left.into_iter().for_each(|pid| send_signal(pid, Signal::KILL));
+    }
+}
