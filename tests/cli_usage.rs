@@ -52,7 +52,7 @@ const USAGE: &[Case] = &[
     ("send|foo|--raw", 64, "standard input is empty"),
     ("send|foo|--raw|text", 64, "cannot be used with"),
     ("send|foo|text|--keys|up", 64, "cannot be used with"),
-    ("send|foo|--keys|entr", 64, "--keys: unknown key \"entr\": write enter, ctrl+c"),
+    ("send|foo|--keys|entr", 64, "--keys: no key \"entr\" (did you mean \"enter\"?)"),
     ("send|foo|--keys", 64, "--keys"),
     ("send|foo|a\x1bb", 64, "control byte: 0x1b at byte 2 of the text"),
     ("send|foo|x|--timeout|1y", 64, "--timeout: bad duration \"1y\""),

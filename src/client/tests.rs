@@ -128,10 +128,10 @@ async fn hosts_are_started() {
         fs::set_permissions(&place.setup.program, fs::Permissions::from_mode(0o700)).unwrap();
         place
     };
-    let works = script("echo x >> DIR/count; mv DIR/ready.sock DIR/run/t.sock; printf R > /dev/fd/$3");
-    let refuses = script("printf 'the state folder is of a newer version' > /dev/fd/$3");
-    let dies = script("echo noise; echo 'no memory' >&2");
-    let ends = script("printf R > /dev/fd/$3");
+    let works = script("echo x >> DIR/count; mv DIR/ready.sock DIR/run/t.sock; printf R");
+    let refuses = script("printf 'the state folder is of a newer version'");
+    let dies = script("echo 'no memory' >&2");
+    let ends = script("printf R");
 
     // a dead socket is no obstacle; two commands in the same moment start one host
     drop(std::os::unix::net::UnixListener::bind(&works.setup.paths.socket).unwrap());
