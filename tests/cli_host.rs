@@ -1,6 +1,8 @@
 //! What the command line asks a host, and what it makes of the answers: requests, readings, exit codes. The host is a thread of
 //! a few lines, so that each case is exactly what it says.
 
+#![allow(clippy::unwrap_used, reason = "test code")]
+
 use assert_cmd::Command;
 use std::path::Path;
 
