@@ -44,7 +44,7 @@ pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
         keeper::VERB if rest.first().is_some_and(|a| a == "--revive") => {
             return Some(keeper::main(rest.iter().cloned()));
         }
-        keeper::VERB => place().and_then(self::keeper),
+        keeper::VERB => place().and_then(|place| self::keeper(place, None)),
         "__host" => place().and_then(host),
         _ => return None,
     };
@@ -59,12 +59,15 @@ pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     }))
 }
 
-/// The keeper: with a waiting command a daemon in a session of its own, else in the foreground.
-pub(super) fn keeper(place: Place) -> Done {
+/// The keeper: with a waiting command a daemon in a session of its own, else in the foreground. `looking` is `start.lock`,
+/// held until the keeper's own lock is, so that no command that looks for a host stands in its way; who waits holds it itself.
+pub(super) fn keeper(place: Place, looking: Option<File>) -> Done {
     private_umask();
     let foreground = !place.ready_on_stdout;
     let ready = if foreground { None } else { Some(waiting_command().map_err(|e| failed(e.to_string()))?) };
-    match lock(&paths(&place)) {
+    let locked = lock(&paths(&place));
+    drop(looking);
+    match locked {
         Ok(lock) => {
             let options = keeper::Options { lock, ready, host_args: host_args(&place), foreground };
             Err(Failure::Exit(keeper::run(options)))

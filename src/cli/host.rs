@@ -24,18 +24,18 @@ pub(super) fn run(args: &HostArgs, context: &mut Context) -> Done {
 /// Becomes the keeper.
 pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> Done {
     let setup = local_setup(verb, set, context)?;
-    // the guard is let go at once: the keeper's own lock is what counts from here on
-    if !matches!(Host::local(setup.clone()).presence(true)?, Presence::Absent(_)) {
+    let Presence::Absent(looking) = Host::local(setup.clone()).presence(true)? else {
         let running = ApiError::new(Code::Exists, format!("a host runs already at {}", setup.paths.socket.display()));
         return Err(running.hint("termalive stop ends it").into());
-    }
-    hidden::keeper(hidden::Place {
+    };
+    let place = hidden::Place {
         ready_on_stdout: false,
         state_dir: setup.paths.state,
         socket: setup.paths.socket,
         config: setup.config,
         set: setup.set,
-    })
+    };
+    hidden::keeper(place, looking)
 }
 
 /// How this machine's own host is started; settings that can't be are said here.

@@ -16,7 +16,10 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
             Err(_) => Exit::Failed,
         };
     }
-    let said = ApiError::new(Code::Usage, what(error, &text)).hint(help(error, args));
+    let mut said = ApiError::new(Code::Usage, what(error, &text));
+    if error.kind() != ErrorKind::ValueValidation {
+        said = said.hint(help(error, args)); // our own refusals of a value say how to write it
+    }
     let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     out::error(&said, json);
     Exit::Usage
@@ -25,11 +28,18 @@ pub(super) fn explain(error: &clap::Error, args: &[OsString]) -> Exit {
 /// The first paragraph, in one line.
 fn what(error: &clap::Error, text: &str) -> String {
     if let (ErrorKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
+        let source = match error.get(ContextKind::InvalidValue) {
+            // a number's own complaint doesn't name what it is about
+            Some(ContextValue::String(value)) if !source.to_string().contains(value.as_str()) => {
+                format!("bad value {value:?}: {source}")
+            }
+            _ => source.to_string(),
+        };
         return match error.get(ContextKind::InvalidArg) {
             Some(ContextValue::String(option)) if option.starts_with('-') => {
                 format!("{}: {source}", option.split(' ').next().unwrap_or(option))
             }
-            _ => source.to_string(),
+            _ => source,
         };
     }
     let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
@@ -41,7 +51,7 @@ fn help(error: &clap::Error, args: &[OsString]) -> String {
         .into_iter()
         .find_map(|kind| match error.get(kind)? {
             ContextValue::String(word) => Some(word.clone()),
-            ContextValue::Strings(words) => words.first().cloned(),
+            ContextValue::Strings(words) => words.last().cloned(), // the best one stands last
             _ => None,
         });
     if let Some(word) = similar {

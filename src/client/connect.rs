@@ -18,9 +18,9 @@ use tokio::{net::UnixStream, time::Instant};
 /// How long a first connection is tried while the lock is held but nothing listens. 30 s: a host that comes back reads its
 /// tail in a few.
 const ALIVE_PATIENCE: Duration = Duration::from_secs(30);
-/// How long while the lock is held and there is no socket at all. 10 s: a host makes its socket once its store is open; a
+/// How long while the lock is held and there is no socket at all. 5 s: a host makes its socket once its store is open; a
 /// stranger that holds the folder never does.
-const SOCKETLESS_PATIENCE: Duration = Duration::from_secs(10);
+const SOCKETLESS_PATIENCE: Duration = Duration::from_secs(5);
 /// How long while another command starts a host. 70 s: a little more than that command waits itself.
 const STARTING_PATIENCE: Duration = Duration::from_secs(70);
 /// How long where no state folder is known. 3 s: the time in which a killed host is back.
@@ -198,13 +198,13 @@ fn try_lock(file: &File, paths: &Paths) -> Result<bool, ClientError> {
     }
 }
 
-/// Delays between tries: 5 ms, doubled up to 250 ms. The first ones are for a host that is nearly up, the last for one that
+/// Delays between tries: 5 ms, doubled up to 100 ms. The first ones are for a host that is nearly up, the last for one that
 /// reads a long tail.
 #[derive(Debug)]
 pub struct Backoff(Duration);
 
 const FIRST_DELAY: Duration = Duration::from_millis(5);
-const LONGEST_DELAY: Duration = Duration::from_millis(250);
+const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
 impl Default for Backoff {
     fn default() -> Backoff {

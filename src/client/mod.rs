@@ -15,3 +15,8 @@ pub use error::ClientError;
 pub use follow::{Follow, Item};
 pub use request::{Client, RETRY_PATIENCE};
 pub use start::Setup;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;

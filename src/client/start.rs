@@ -10,10 +10,7 @@ use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
     io::{self, Read, Seek, SeekFrom},
-    os::{
-        fd::{AsRawFd, OwnedFd},
-        unix::fs::OpenOptionsExt,
-    },
+    os::{fd::OwnedFd, unix::fs::OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
