@@ -1,6 +1,133 @@
 //! The command line, one file per verb.
+//!
+//! [`main`] parses, runs the verb, gives its exit code. Values are checked before any host is asked or started. Printing goes
+//! through `out` alone; what a verb knows of the outside it has from its [`Context`]. Data comes from arguments, standard
+//! input and the host, by way of `client`.
+
+mod args;
+mod check;
+mod context;
+mod hidden;
+mod host;
+mod kill;
+mod list;
+mod logs;
+mod many;
+mod new;
+mod out;
+mod resize;
+mod restart;
+mod rm;
+mod send;
+mod start;
+mod status;
+mod stop;
+mod table;
+mod usage;
+
+use crate::client::ClientError;
+use crate::model::Exit;
+use crate::wire::ApiError;
+use args::{Cli, Verb};
+use clap::Parser;
+use context::Context;
+use std::{ffi::OsString, process::ExitCode};
 
 /// Parses the arguments, runs the verb, gives its exit code.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = hidden::dispatch(&args) {
+        return code;
+    }
+    let exit = match Cli::try_parse_from(&args) {
+        Ok(cli) => run(cli),
+        Err(error) => usage::explain(&error, &args),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// How a verb ends.
+pub(crate) type Done = Result<Exit, Failure>;
+
+/// Why it ended otherwise.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// To be said.
+    Error(Box<ApiError>),
+    /// It was said.
+    Said(Exit),
+    /// Whoever read our output has closed it: there is nothing more to do.
+    ReaderGone,
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Failure {
+        Failure::Error(Box::new(error))
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        ApiError::from(error).into()
+    }
+}
+
+/// A refusal of the command line as a whole: exit 64.
+pub(crate) fn wrong(message: impl Into<String>) -> Failure {
+    ApiError::new(crate::wire::Code::Usage, message).into()
+}
+
+/// A plain failure: exit 1.
+pub(crate) fn failed(message: impl Into<String>) -> Failure {
+    ApiError::new(crate::wire::Code::Failed, message).into()
+}
+
+fn run(cli: Cli) -> Exit {
+    let json = cli.common.json;
+    let done = Context::new(cli.common).and_then(|mut context| {
+        let exit = dispatch(cli.verb, &mut context)?;
+        context.out.flush()?;
+        Ok(exit)
+    });
+    match done {
+        Ok(exit) | Err(Failure::Said(exit)) => exit,
+        Err(Failure::ReaderGone) => Exit::Done,
+        Err(Failure::Error(error)) => {
+            out::error(&error, json);
+            exit_of(&error)
+        }
+    }
+}
+
+fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
+    match verb {
+        None => Err(wrong("no command given (termalive --help lists them)")),
+        Some(Verb::Host(args)) => host::run(&args, context),
+        Some(Verb::Start(args)) => start::run(&args, context),
+        Some(Verb::Status(args)) => status::run(&args, context),
+        Some(Verb::Stop(args)) => stop::run(&args, context),
+        Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
+        Some(Verb::List(args)) => list::run(&args, context),
+        Some(Verb::Send(args)) => send::run(args, context),
+        Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Kill(args)) => kill::run(&args, context),
+        Some(Verb::Restart(args)) => restart::run(&args, context),
+        Some(Verb::Resize(args)) => resize::run(&args, context),
+        Some(Verb::Rm(args)) => rm::run(&args, context),
+    }
+}
+
+/// The exit code of an error: of its word, where it is one this program knows, else the number the host gives.
+fn exit_of(error: &ApiError) -> Exit {
+    const KNOWN: [Exit; 8] = [
+        Exit::Failed,
+        Exit::Timeout,
+        Exit::Idle,
+        Exit::Ended,
+        Exit::Usage,
+        Exit::NotFound,
+        Exit::NoHost,
+        Exit::NotPermitted,
+    ];
+    KNOWN.into_iter().find(|exit| exit.code() == error.exit).unwrap_or_else(|| error.code.exit())
 }

@@ -50,8 +50,9 @@ pub enum Presence {
 
 impl Host {
     /// From `--host`/`TERMALIVE_HOST`: a URI for the local socket is the local host.
-    pub fn choose(uri: Option<&str>, setup: Setup) -> Result<Host, ClientError> {
-        let Some(uri) = uri else { return Ok(Host::local(setup)) };
+    /// With one, it doesn't matter whether this machine has a place for a local host.
+    pub fn choose(uri: Option<&str>, setup: Result<Setup, ClientError>) -> Result<Host, ClientError> {
+        let Some(uri) = uri else { return setup.map(Host::local) };
         let (scheme, rest) = uri.split_once("://").ok_or_else(|| ClientError::Uri(uri.to_owned()))?;
         match scheme {
             "unix" => {}
@@ -65,7 +66,10 @@ impl Host {
         if rest.len() > crate::config::SOCKET_PATH_MAX {
             return Err(ClientError::LongPath(socket));
         }
-        if socket == setup.paths.socket { Ok(Host::local(setup)) } else { Ok(Host { socket, setup: None }) }
+        match setup {
+            Ok(setup) if setup.paths.socket == socket => Ok(Host::local(setup)),
+            _ => Ok(Host { socket, setup: None }),
+        }
     }
 
     /// The local host.

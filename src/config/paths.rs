@@ -211,7 +211,8 @@ mod tests {
 
     #[test]
     fn the_nearest_source_wins() {
-        let table: [(&[(&str, &str)], &str, &str); 9] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+        let table: [Case<'_>; 9] = [
             (&[("HOME", "/h")], "/h/.local/state/termalive", "/tmp/termalive-7/termalive.sock"),
             (&[("HOME", "/h"), ("TMPDIR", "/t/")], "/h/.local/state/termalive", "/t/termalive-7/termalive.sock"),
             (

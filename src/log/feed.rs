@@ -4,11 +4,11 @@
 //! that isn't written and never make the pusher wait for a disk: what bounds the unwritten records is the crash ring,
 //! which keeps a record until `written` has passed it and stops reading the PTY when it is full.
 
-use super::{lock, writer::Inbox};
+use super::{cost, lock, writer::Inbox};
 use crate::model::{KIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
-    mem::size_of,
+    mem::{replace, size_of, take},
     sync::{Arc, Mutex, OnceLock},
 };
 use tokio::sync::watch;
@@ -40,14 +40,23 @@ struct Tail {
     newest: Seq,
     written: Seq,
     written_bytes: usize,
+    /// Not taken by the writer yet.
     pending_bytes: usize,
-    /// In the writer's list of feeds with pending records.
-    queued: bool,
+    /// Which of the writer's lists it is in.
+    listed: Listed,
     /// The writer was woken for the bytes that are pending.
     woken: bool,
     /// Pushed to since the writer looked last.
     touched: bool,
     closed: bool,
+}
+
+/// The writer's lists hold a feed at most once.
+#[derive(Default)]
+struct Listed {
+    pending: bool,
+    unsynced: bool,
+    cooling: bool,
 }
 
 /// What a tail answers.
@@ -59,20 +68,6 @@ pub enum TailRead {
     Behind,
     /// There is nothing from that seq on yet.
     UpToDate,
-}
-
-/// What the writer takes from a feed at once.
-pub(super) struct Taken {
-    /// The last record's number; `None` when nothing was pending.
-    pub(super) upto: Option<Seq>,
-    /// Their bytes.
-    pub(super) bytes: usize,
-    /// True when more is pending.
-    pub(super) more: bool,
-}
-
-fn cost(record: &Record) -> usize {
-    record.body.len() + size_of::<Record>()
 }
 
 impl Feed {
@@ -113,14 +108,15 @@ impl Feed {
             (tail.newest, self.call(&mut tail))
         };
         if self.newest.receiver_count() > 0 {
-            self.announce(newest);
+            // a receiver that comes later looks for itself
+            rise(&self.newest, newest);
         }
-        if let (Some(wake), Some(inbox)) = (call, self.inbox.get()) {
-            inbox.pending(self, wake);
+        if let (Some(call), Some(inbox)) = (call, self.inbox.get()) {
+            inbox.hear(self, &call);
         }
     }
 
-    /// Records from `from` on, at most about `budget` bytes of bodies, at least one if there is one.
+    /// Records from `from` on, at most about `budget` bytes, at least one if there is one.
     pub fn read(&self, from: Seq, budget: usize) -> TailRead {
         let tail = lock(&self.tail);
         if from > tail.newest {
@@ -133,7 +129,7 @@ impl Feed {
         let mut bytes = 0;
         let page = tail.records.range(start..).take_while(|r| {
             let room = bytes < budget || bytes == 0;
-            bytes += r.body.len();
+            bytes += cost(r);
             room
         });
         match page.cloned().collect::<Vec<_>>() {
@@ -146,7 +142,7 @@ impl Feed {
     pub fn newest(&self) -> watch::Receiver<Seq> {
         let receiver = self.newest.subscribe(); // counted before the seq is looked at: no push is missed
         let newest = lock(&self.tail).newest;
-        self.announce(newest);
+        rise(&self.newest, newest);
         receiver
     }
 
@@ -178,18 +174,122 @@ impl Feed {
         bodies + tail.records.capacity() * size_of::<Record>() + size_of::<Feed>()
     }
 
-    fn announce(&self, newest: Seq) {
-        self.newest.send_if_modified(|seen| std::mem::replace(seen, newest.max(*seen)) < newest);
+    /// What the writer has to hear of: a feed it doesn't know to be pending, or bytes that shouldn't wait.
+    fn call(&self, tail: &mut Tail) -> Option<Call> {
+        self.inbox.get()?;
+        let call = Call {
+            list: tail.pending_bytes > 0 && !tail.listed.pending,
+            wake: tail.pending_bytes >= WAKE_BYTES && !tail.woken,
+        };
+        tail.listed.pending |= call.list;
+        tail.woken |= call.wake;
+        (call.list || call.wake).then_some(call)
+    }
+}
+
+/// What a push tells the writer.
+pub(super) struct Call {
+    /// Put the feed into the list of those with pending records.
+    pub(super) list: bool,
+    /// Don't wait for the commit interval.
+    pub(super) wake: bool,
+}
+
+/// The writer's side.
+impl Feed {
+    /// From now on the writer hears of pushes.
+    pub(super) fn attach(self: &Arc<Self>, inbox: &Arc<Inbox>) {
+        let call = {
+            let mut tail = lock(&self.tail);
+            match self.inbox.set(inbox.clone()) {
+                Ok(()) => self.call(&mut tail),
+                Err(_) => None,
+            }
+        };
+        if let Some(call) = call {
+            inbox.hear(self, &call);
+        }
     }
 
-    /// Whether the writer has to hear of what is pending, and whether it must wake at once.
-    fn call(&self, tail: &mut Tail) -> Option<bool> {
-        let wake = tail.pending_bytes >= WAKE_BYTES && !tail.woken;
-        if tail.pending_bytes == 0 || (tail.queued && !wake) || self.inbox.get().is_none() {
-            return None;
-        }
-        tail.queued = true;
-        tail.woken |= wake;
-        Some(wake)
+    /// Adds all pending records to a batch and takes the feed off the list of those that have some.
+    pub(super) fn take(&self, batch: &mut Vec<(SessionId, Record)>) -> Taken {
+        let mut tail = lock(&self.tail);
+        (tail.listed.pending, tail.woken) = (false, false);
+        let start = tail.records.partition_point(|r| r.seq <= tail.written);
+        batch.extend(tail.records.range(start..).map(|r| (self.id, r.clone())));
+        Taken { upto: tail.newest, bytes: take(&mut tail.pending_bytes) }
     }
+
+    /// What was taken is written. True when the feed isn't in the list of unsynced ones yet.
+    pub(super) fn wrote(&self, taken: Taken) -> bool {
+        let evicted: Vec<Record>;
+        let list = {
+            let mut tail = lock(&self.tail);
+            tail.written = taken.upto;
+            tail.written_bytes += taken.bytes;
+            evicted = tail.trim(TAIL_BYTES);
+            !replace(&mut tail.listed.unsynced, true)
+        };
+        drop(evicted); // frees bodies: not under the lock
+        rise(&self.written, taken.upto);
+        list
+    }
+
+    /// What is to be published after the sync that is about to start.
+    pub(super) fn unsynced(&self) -> Seq {
+        let mut tail = lock(&self.tail);
+        tail.listed.unsynced = false;
+        tail.written
+    }
+
+    /// It was synced up to there.
+    pub(super) fn synced(&self, upto: Seq) {
+        rise(&self.durable, upto);
+    }
+
+    /// True when it isn't in the list of feeds that may become idle yet.
+    pub(super) fn list_cooling(&self) -> bool {
+        !replace(&mut lock(&self.tail).listed.cooling, true)
+    }
+
+    /// Shrinks the tail when nothing was pushed since the last call; else false: look again later.
+    pub(super) fn cool(&self) -> bool {
+        let mut tail = lock(&self.tail);
+        if take(&mut tail.touched) {
+            return false;
+        }
+        tail.listed.cooling = false;
+        tail.trim(IDLE_TAIL_BYTES);
+        tail.records.shrink_to_fit();
+        true
+    }
+}
+
+/// What the writer took from a feed.
+#[derive(Clone, Copy)]
+pub(super) struct Taken {
+    /// The last record's number.
+    upto: Seq,
+    /// Their cost.
+    pub(super) bytes: usize,
+}
+
+impl Tail {
+    /// Lets go of the oldest written records above `bytes`.
+    fn trim(&mut self, bytes: usize) -> Vec<Record> {
+        let mut evicted = Vec::new();
+        while self.written_bytes > bytes
+            && let Some(oldest) = self.records.pop_front_if(|r| r.seq <= self.written)
+        {
+            self.floor = oldest.seq;
+            self.written_bytes -= cost(&oldest);
+            evicted.push(oldest);
+        }
+        evicted
+    }
+}
+
+/// Publishes a seq if it is higher, and wakes nobody if it isn't.
+fn rise(sender: &watch::Sender<Seq>, to: Seq) {
+    sender.send_if_modified(|seq| replace(seq, to.max(*seq)) < to);
 }

@@ -1,6 +1,6 @@
 //! A store that keeps everything in memory: for tests, and the measure of the other one.
 
-use super::{EventLog, StoreDown, lock};
+use super::{EventLog, StoreDown, cost, lock};
 use crate::model::{Record, Seq, SessionId};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -35,7 +35,7 @@ impl EventLog for MemoryStore {
             if bytes >= budget && !page.is_empty() {
                 break;
             }
-            bytes += record.body.len();
+            bytes += cost(record);
             page.push(record.clone());
         }
         Ok(page)

@@ -1,10 +1,24 @@
 //! The small store beside the log: sessions, idempotency keys, turns, summaries.
+//!
+//! Specs, keys and desired state are truth and written here first; turns and summaries are derived from the log and may be
+//! missing after a crash. The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
+//! directly. It must never hold values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
 
-use super::{Options, StoreDown};
-use crate::model::{Key, Name, SessionId, Spec, Wall};
+use super::{
+    Options, StoreDown, disk,
+    entry::{self, Draft},
+    lock,
+    sled::{Closed, Table, disk_bytes},
+};
+use crate::model::{Key, MIB, Name, SessionId, Spec, Wall};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 /// What is kept of a session besides its log.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -53,9 +67,31 @@ pub struct KeyEntry {
     pub wall: Wall,
 }
 
+/// Idempotency keys that are kept at most: with 300 bytes each, 30 MiB. The oldest go first.
+pub const KEYS: usize = 100_000;
+/// How long an idempotency key is kept at least, if there aren't more than [`KEYS`].
+pub const KEY_AGE: Duration = Duration::from_secs(86400);
+
+const CACHE_BYTES: u64 = 4 * MIB as u64; // what is in use is small, and read once
+const SESSION: u8 = b's';
+const SUMMARY: u8 = b'u';
+const TURN: u8 = b't';
+const KEY: u8 = b'k';
+const KEY_BY_TIME: u8 = b'w';
+
 /// Changes of [`Meta`] that happen all or not at all.
 #[derive(Clone, Debug, Default)]
-pub struct MetaBatch {}
+pub struct MetaBatch {
+    changes: Vec<Change>,
+    durable: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Put(Vec<u8>, Vec<u8>),
+    Key(Key, Wall, Vec<u8>),
+    Drop(Vec<u8>),
+}
 
 impl MetaBatch {
     /// No change yet.
@@ -65,71 +101,205 @@ impl MetaBatch {
 
     /// Adds or replaces a session. Makes the batch durable.
     #[must_use]
-    pub fn put_session(self, _session: &SessionMeta) -> MetaBatch {
-        unimplemented!()
+    pub fn put_session(mut self, session: &SessionMeta) -> MetaBatch {
+        self.durable = true;
+        self.put(name(SESSION, session.id), json(session))
     }
 
-    /// Adds an idempotency key. Makes the batch durable.
+    /// Adds or replaces an idempotency key. Makes the batch durable.
     #[must_use]
-    pub fn put_key(self, _key: &Key, _entry: &KeyEntry) -> MetaBatch {
-        unimplemented!()
+    pub fn put_key(mut self, key: &Key, entry: &KeyEntry) -> MetaBatch {
+        self.durable = true;
+        self.changes.push(Change::Key(key.clone(), entry.wall, json(entry)));
+        self
     }
 
     /// Keeps a session's summary (JSON, derived from its log).
     #[must_use]
-    pub fn save_summary(self, _id: SessionId, _json: &[u8]) -> MetaBatch {
-        unimplemented!()
+    pub fn save_summary(self, id: SessionId, json: &[u8]) -> MetaBatch {
+        self.put(name(SUMMARY, id), json.to_vec())
     }
 
     /// Keeps a turn (JSON, derived).
     #[must_use]
-    pub fn put_turn(self, _id: SessionId, _turn: u64, _json: &[u8]) -> MetaBatch {
-        unimplemented!()
+    pub fn put_turn(self, id: SessionId, turn: u64, json: &[u8]) -> MetaBatch {
+        self.put(turn_name(id, turn), json.to_vec())
     }
 
-    /// Drops all turns and the summary's of a session.
+    /// Drops all turns of a session and its summary.
     #[must_use]
-    pub fn drop_turns(self, _id: SessionId) -> MetaBatch {
-        unimplemented!()
+    pub fn drop_turns(mut self, id: SessionId) -> MetaBatch {
+        self.changes.push(Change::Drop(name(TURN, id)));
+        self.changes.push(Change::Drop(name(SUMMARY, id)));
+        self
+    }
+
+    fn put(mut self, name: Vec<u8>, value: Vec<u8>) -> MetaBatch {
+        self.changes.push(Change::Put(name, value));
+        self
     }
 }
 
 /// The store. Reads are direct and block; changes go through [`super::Writer::commit`].
-pub struct Meta {}
+pub struct Meta {
+    table: Table,
+    dir: PathBuf,
+    options: Options,
+    /// How many idempotency keys there are; also keeps changes apart.
+    keys: Mutex<usize>,
+}
 
 impl Meta {
     /// Opens or makes it in the folder `state`. Blocking.
-    pub fn open(_state: &Path, _options: &Options) -> Result<Meta, StoreDown> {
-        unimplemented!()
+    pub fn open(state: &Path, options: &Options) -> Result<Meta, StoreDown> {
+        disk::prepare(state, options)?;
+        let dir = state.join("meta");
+        let table = Table::open(&dir, CACHE_BYTES).map_err(|closed| match closed {
+            Closed::Down(down) => down,
+            Closed::Damaged(why) => disk::down(
+                &dir,
+                format!("damaged ({why}): put a copy back, or move the folder away: logs stay, sessions are forgotten"),
+            ),
+        })?;
+        table.sync()?;
+        let keys = entry::under(&table, vec![KEY_BY_TIME]).try_fold(0, |n, entry| entry.map(|_| n + 1))?;
+        Ok(Meta { table, dir, options: options.clone(), keys: Mutex::new(keys) })
     }
 
     /// Every session, tombstones too.
     pub fn sessions(&self) -> Result<Vec<SessionMeta>, StoreDown> {
-        unimplemented!()
+        let mut sessions = Vec::new();
+        for found in entry::all(&self.table, vec![SESSION]) {
+            sessions.push(self.parse_session(&found?.1)?);
+        }
+        Ok(sessions)
     }
 
     /// One session.
-    pub fn session(&self, _id: SessionId) -> Result<Option<SessionMeta>, StoreDown> {
-        unimplemented!()
+    pub fn session(&self, id: SessionId) -> Result<Option<SessionMeta>, StoreDown> {
+        entry::get(&self.table, &name(SESSION, id))?.map(|value| self.parse_session(&value)).transpose()
     }
 
     /// A session's summary.
-    pub fn summary(&self, _id: SessionId) -> Result<Option<Bytes>, StoreDown> {
-        unimplemented!()
+    pub fn summary(&self, id: SessionId) -> Result<Option<Bytes>, StoreDown> {
+        Ok(entry::get(&self.table, &name(SUMMARY, id))?.map(Bytes::from))
     }
 
     /// A turn.
-    pub fn turn(&self, _id: SessionId, _turn: u64) -> Result<Option<Bytes>, StoreDown> {
-        unimplemented!()
+    pub fn turn(&self, id: SessionId, turn: u64) -> Result<Option<Bytes>, StoreDown> {
+        Ok(entry::get(&self.table, &turn_name(id, turn))?.map(Bytes::from))
     }
 
-    /// The answer given under a key (kept 24 hours, at most 100,000 of them).
-    pub fn key(&self, _key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
-        unimplemented!()
+    /// The answer given under a key: of the last 24 hours, perhaps of before.
+    pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
+        entry::get(&self.table, &key_name(key))?.map(|value| self.parse(&value)).transpose()
     }
 
-    /// Applies a batch at once and makes it durable if it has to be. Blocking; for boot, before a writer runs.
-    pub fn apply(&self, _batch: &MetaBatch) -> Result<(), StoreDown> {
-        unimplemented!()
+    /// Bytes on disk.
+    pub fn bytes(&self) -> u64 {
+        disk_bytes(&self.dir)
     }
+
+    /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.
+    pub fn apply(&self, batch: &MetaBatch) -> Result<(), StoreDown> {
+        self.apply_all(std::slice::from_ref(batch))
+    }
+
+    /// Applies batches in order, together.
+    pub(super) fn apply_all(&self, batches: &[MetaBatch]) -> Result<(), StoreDown> {
+        if batches.iter().all(|b| b.changes.is_empty()) {
+            return Ok(());
+        }
+        disk::need(&self.dir, 0, &self.options)?;
+        let mut count = lock(&self.keys);
+        let mut draft = Draft::new(&self.table);
+        let mut keys: HashMap<&Key, Wall> = HashMap::new();
+        for change in batches.iter().flat_map(|b| &b.changes) {
+            match change {
+                Change::Put(name, value) => draft.put(name, value)?,
+                Change::Drop(prefix) => draft.drop_under(prefix)?,
+                Change::Key(key, wall, value) => {
+                    let before = match keys.insert(key, *wall) {
+                        Some(before) => Some(before),
+                        None => self.key(key)?.map(|entry| entry.wall),
+                    };
+                    match before {
+                        Some(before) => draft.changes.remove(&by_time(before, key)),
+                        None => *count += 1,
+                    }
+                    draft.changes.put(&by_time(*wall, key), &[]);
+                    draft.put(&key_name(key), value)?;
+                }
+            }
+        }
+        if let Some(now) = keys.values().max() {
+            *count -= self.drop_old_keys(&mut draft, *count, *now, &keys)?;
+        }
+        self.table.apply(draft.changes)?;
+        if batches.iter().any(|b| b.durable) { self.table.sync() } else { Ok(()) }
+    }
+
+    fn drop_old_keys(
+        &self,
+        draft: &mut Draft<'_>,
+        count: usize,
+        now: Wall,
+        fresh: &HashMap<&Key, Wall>,
+    ) -> Result<usize, StoreDown> {
+        let oldest = Wall(now.0.saturating_sub(KEY_AGE.as_micros() as i64));
+        let mut dropped = 0;
+        for found in entry::under(&self.table, vec![KEY_BY_TIME]) {
+            let (place, _) = found?;
+            if count - dropped <= KEYS && place[..] >= by_time(oldest, &Key(String::new()))[..] {
+                break;
+            }
+            let key = Key(String::from_utf8_lossy(&place[9..]).into_owned());
+            if !fresh.contains_key(&key) {
+                draft.changes.remove(&place);
+                draft.remove(&key_name(&key))?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
+    fn parse_session(&self, value: &[u8]) -> Result<SessionMeta, StoreDown> {
+        #[derive(Deserialize)]
+        struct Version {
+            v: u32,
+        }
+        let Version { v } = self.parse(value)?;
+        if v > SessionMeta::VERSION {
+            let why = format!("a newer termalive wrote a session (version {v}; this one reads 1): use that one");
+            return Err(disk::down(&self.dir, why));
+        }
+        self.parse(value)
+    }
+
+    fn parse<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, StoreDown> {
+        serde_json::from_slice(value).map_err(|e| disk::down(&self.dir, format!("an entry can't be read: {e}")))
+    }
+}
+
+fn name(prefix: u8, id: SessionId) -> Vec<u8> {
+    [&[prefix], &id.0[..]].concat()
+}
+
+fn turn_name(id: SessionId, turn: u64) -> Vec<u8> {
+    [&name(TURN, id)[..], &turn.to_be_bytes()].concat()
+}
+
+fn key_name(key: &Key) -> Vec<u8> {
+    [&[KEY], key.0.as_bytes()].concat()
+}
+
+/// Sorts by time, also before 1970.
+fn by_time(wall: Wall, key: &Key) -> Vec<u8> {
+    let time = (wall.0 as u64) ^ (1 << 63);
+    [&[KEY_BY_TIME], &time.to_be_bytes()[..], key.0.as_bytes()].concat()
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    #[expect(clippy::expect_used, reason = "plain structs with string keys: nothing in them fails to serialize")]
+    serde_json::to_vec(value).expect("these types are always JSON")
 }

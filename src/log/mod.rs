@@ -4,11 +4,18 @@
 //! an [`EventLog`]; readers take from the feed's tail, or from the store when they are behind it. What stands on disk is
 //! described in `docs/format.md`.
 
+mod disk;
+mod entry;
 mod feed;
 pub mod frame;
+mod index;
+mod key;
+mod lz;
 mod memory;
 mod meta;
+mod page;
 mod segments;
+mod shelf;
 mod sled;
 mod writer;
 
@@ -17,7 +24,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
-pub use meta::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};
 pub use segments::{Options, SegmentStore, Stats};
 pub use writer::{Stopped, Writer, WriterOptions};
 
@@ -27,7 +34,7 @@ pub trait EventLog: Send + Sync {
     fn append(&self, batch: &[(SessionId, Record)]) -> Result<(), StoreDown>;
     /// What was appended survives a power loss when this returns.
     fn sync(&self) -> Result<(), StoreDown>;
-    /// Records from `from` on, at most about `budget` bytes of bodies, at least one if there is one.
+    /// Records from `from` on, at most about `budget` bytes (see [`cost`]), at least one if there is one.
     fn read(&self, id: SessionId, from: Seq, budget: usize) -> Result<Vec<Record>, StoreDown>;
     /// The last record's number.
     fn last(&self, id: SessionId) -> Result<Option<Seq>, StoreDown>;
@@ -41,6 +48,11 @@ pub struct StoreDown {
     pub place: String,
     /// What happened, and what helps.
     pub why: String,
+}
+
+/// What a record counts for in a budget, bytes: its body and itself, so that empty ones don't come without end.
+pub fn cost(record: &Record) -> usize {
+    record.body.len() + size_of::<Record>()
 }
 
 /// Locks, also after a panic elsewhere: every critical section here leaves its data whole.

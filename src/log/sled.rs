@@ -1,1 +1,202 @@
-//! The only file that names sled.
+//! One sled database, made safe to live with. The only file that names sled.
+//!
+//! What sled 0.34.7 does, and what is done about it here: its `flush` is `sync_file_range`, never an fsync (so
+//! [`Table::sync`] does one of its own on the `db` file); values above some 8 KiB end in blob files that are never synced
+//! (so callers keep values at 4 KiB); opening a damaged store may panic (so every call is guarded); a full disk makes an
+//! insert hang (so callers look at the free space first: `disk`). It must never be written to by two threads, and never
+//! lets a panic out.
+
+use super::{StoreDown, disk};
+use std::{
+    cell::Cell,
+    fs::{self, File},
+    io::ErrorKind,
+    ops::RangeBounds,
+    os::unix::fs::MetadataExt,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    sync::Once,
+    thread,
+    time::Duration,
+};
+
+/// A value as it lies in sled's cache.
+pub(super) type Value = sled::IVec;
+
+/// How long to wait for the lock of a table that another thread is just closing.
+const CLOSING: (u32, Duration) = (100, Duration::from_millis(20));
+
+/// A database with one tree.
+pub(super) struct Table {
+    db: sled::Db,
+    file: File,
+    dir: PathBuf,
+}
+
+/// Changes of a table that happen all or not at all.
+#[derive(Default)]
+pub(super) struct Changes(sled::Batch);
+
+/// Why a table doesn't open.
+pub(super) enum Closed {
+    /// Its files are damaged: put them aside.
+    Damaged(String),
+    /// Something else, such as a lock or a full disk.
+    Down(StoreDown),
+}
+
+impl Changes {
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.0.insert(key, value);
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        self.0.remove(key);
+    }
+}
+
+impl Table {
+    /// Opens or makes a table. What is made is on disk, directories too, when this returns.
+    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Table, Closed> {
+        let is_new = !dir.join("db").exists();
+        let open = || {
+            let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
+            let db = config.open()?;
+            let file = File::open(dir.join("db"))?;
+            Ok((db, file))
+        };
+        let (db, file) = open_patiently(open).map_err(|failed| match failed {
+            Failed::Panic(why) => Closed::Damaged(why),
+            Failed::Sled(sled::Error::Io(e)) if is_damage(&e) => Closed::Damaged(e.to_string()),
+            Failed::Sled(sled::Error::Io(e)) => Closed::Down(disk::down(dir, e)),
+            Failed::Sled(e) => Closed::Damaged(e.to_string()),
+        })?;
+        let table = Table { db, file, dir: dir.to_owned() };
+        if is_new {
+            table.sync_files().map_err(|e| Closed::Down(disk::down(dir, e)))?;
+        }
+        Ok(table)
+    }
+
+    fn sync_files(&self) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        File::open(self.dir.join("conf"))?.sync_all()?;
+        disk::sync_dir(&self.dir.join("blobs"))?;
+        disk::sync_dir(&self.dir)?;
+        self.dir.parent().map_or(Ok(()), disk::sync_dir)
+    }
+
+    /// Its folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Bytes on disk.
+    pub(super) fn bytes(&self) -> u64 {
+        disk_bytes(&self.dir)
+    }
+
+    /// Applies changes and hands them to the kernel: they survive SIGKILL when this returns.
+    pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreDown> {
+        self.guarded(|| {
+            self.db.apply_batch(changes.0)?;
+            self.db.flush().map(|_| ())
+        })
+    }
+
+    /// What was applied survives a power loss when this returns.
+    pub(super) fn sync(&self) -> Result<(), StoreDown> {
+        self.file.sync_data().map_err(|e| disk::down(&self.dir, e))
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Value>, StoreDown> {
+        self.guarded(|| self.db.get(key))
+    }
+
+    /// The entry with the greatest key below `key`.
+    pub(super) fn before(&self, key: &[u8]) -> Result<Option<(Value, Value)>, StoreDown> {
+        self.guarded(|| self.db.get_lt(key))
+    }
+
+    /// The entry with the least key above `key`.
+    pub(super) fn after(&self, key: &[u8]) -> Result<Option<(Value, Value)>, StoreDown> {
+        self.guarded(|| self.db.get_gt(key))
+    }
+
+    /// Entries in order of keys; ends at the first error.
+    pub(super) fn range(
+        &self,
+        keys: impl RangeBounds<Vec<u8>>,
+    ) -> impl Iterator<Item = Result<(Value, Value), StoreDown>> {
+        let mut entries = self.db.range(keys);
+        let mut over = false;
+        std::iter::from_fn(move || {
+            if over {
+                return None;
+            }
+            let entry = self.guarded(|| entries.next().transpose()).transpose();
+            over = !matches!(entry, Some(Ok(_)));
+            entry
+        })
+    }
+
+    fn guarded<T>(&self, call: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreDown> {
+        quietly(call).map_err(|failed| disk::down(&self.dir, failed))
+    }
+}
+
+/// Bytes the files of a table take.
+pub(super) fn disk_bytes(dir: &Path) -> u64 {
+    const BLOCK: u64 = 512; // the unit of st_blocks, whatever the file system's is
+    fs::metadata(dir.join("db")).map_or(0, |m| m.blocks() * BLOCK)
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error("{0}")]
+    Sled(sled::Error),
+    #[error("it panicked: {0}")]
+    Panic(String),
+}
+
+fn is_damage(e: &std::io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput)
+}
+
+fn open_patiently<T>(mut open: impl FnMut() -> sled::Result<T>) -> Result<T, Failed> {
+    for _ in 0..CLOSING.0 {
+        match quietly(&mut open) {
+            Err(Failed::Sled(sled::Error::Io(e))) if e.to_string().contains("acquire lock") => thread::sleep(CLOSING.1),
+            other => return other,
+        }
+    }
+    quietly(open)
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a call of sled's; a panic becomes an error and isn't printed.
+fn quietly<T>(call: impl FnOnce() -> sled::Result<T>) -> Result<T, Failed> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                before(info)
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    QUIET.set(false);
+    match result {
+        Ok(result) => result.map_err(Failed::Sled),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+            Err(Failed::Panic(text.unwrap_or_else(|| "no message".to_owned())))
+        }
+    }
+}

@@ -1,77 +1,409 @@
-//! The log writer: one thread, the only one that writes to the store.
+//! The log writer: one thread, the only one that writes to the store and to `meta`.
+//!
+//! It pulls pending records from all feeds, appends them (`written`: they survive SIGKILL) and syncs them (`durable`: they
+//! survive a power loss), then tells the feeds. It must never drop a record, never publish before the effect, and never go
+//! on after an error: sled's state is unknown then, and the rings hold what wasn't written.
 
-use super::{EventLog, Feed, Meta, MetaBatch, StoreDown};
-use crate::model::Seq;
-use std::{sync::Arc, time::Duration};
+use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, disk, feed::Call, lock};
+use crate::model::{MIB, Record, Seq, SessionId};
+use std::{
+    collections::VecDeque,
+    mem::take,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// How the writer works.
 #[derive(Clone, Debug)]
 pub struct WriterOptions {
-    /// Pending records are written and synced after this.
+    /// Pending records are written and synced after this at the latest.
     pub commit_interval: Duration,
-    /// A commit that takes longer is a fault.
+    /// A commit that takes longer is a fault: sled hangs on a full disk.
     pub commit_bound: Duration,
+    /// A session without a new record for this long keeps a small tail only.
+    pub idle_after: Duration,
 }
 
 impl Default for WriterOptions {
     fn default() -> Self {
-        WriterOptions { commit_interval: Duration::from_millis(100), commit_bound: Duration::from_secs(30) }
+        WriterOptions {
+            commit_interval: Duration::from_millis(100),
+            commit_bound: Duration::from_secs(30),
+            idle_after: Duration::from_secs(10),
+        }
     }
 }
+
+/// Changes of `meta` that wait: a burst of sessions; whoever sends more waits in `commit`.
+const COMMANDS: usize = 256;
+/// Records given to the store at once, bytes: what a commit of many sessions holds in memory beyond their tails.
+const BATCH_BYTES: usize = 4 * MIB;
 
 /// The writer doesn't run any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the log writer has stopped: nothing more is made durable by this host")]
 pub struct Stopped;
 
-pub(super) struct Inbox {}
+/// The writer's handle; cheap to clone. When the last one goes, the thread writes what is pending and ends.
+#[derive(Clone)]
+pub struct Writer(Arc<Handle>);
 
-impl Inbox {
-    pub(super) fn pending(&self, _feed: &Arc<Feed>, _wake: bool) {}
+struct Handle {
+    inbox: Arc<Inbox>,
+    commands: mpsc::Sender<Command>,
+    stopped: watch::Receiver<bool>,
+    thread: Mutex<Option<JoinHandle<Result<(), Stopped>>>>,
 }
 
-/// The writer's handle; cheap to clone.
-#[derive(Clone)]
-pub struct Writer {}
+struct Command {
+    batch: MetaBatch,
+    done: Option<oneshot::Sender<()>>,
+}
 
 impl Writer {
-    /// Starts the thread. `on_fault` is called once when the store fails or a commit hangs; the thread ends then.
+    /// Starts the thread. `on_fault` is called once, when the store fails or a commit hangs; nothing is written after.
     pub fn start(
-        _store: Arc<dyn EventLog>,
-        _meta: Arc<Meta>,
-        _options: WriterOptions,
-        _on_fault: impl Fn(StoreDown) + Send + 'static,
-    ) -> Writer {
-        unimplemented!()
+        store: Arc<dyn EventLog>,
+        meta: Arc<Meta>,
+        options: WriterOptions,
+        on_fault: impl Fn(StoreDown) + Send + 'static,
+    ) -> std::io::Result<Writer> {
+        let inbox = Arc::new(Inbox::default());
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let (stopping, stopped) = watch::channel(false);
+        let alarm: Arc<Alarm> = Arc::new(Alarm { on_fault: Mutex::new(Some(Box::new(on_fault))), ..Alarm::default() });
+        let dog = {
+            let (alarm, bound) = (alarm.clone(), options.commit_bound);
+            thread::Builder::new().name("log-watchdog".into()).spawn(move || alarm.watch(bound))?
+        };
+        let work = Work {
+            store,
+            meta,
+            options,
+            inbox: inbox.clone(),
+            commands: received,
+            alarm: alarm.clone(),
+            due: None,
+            unsynced: Vec::new(),
+            cooling: VecDeque::new(),
+        };
+        let run = move || {
+            let result = catch_unwind(AssertUnwindSafe(|| work.run()));
+            let result =
+                result.unwrap_or_else(|_| Err(disk::down("the log writer".as_ref(), "it panicked: see above")));
+            alarm.end();
+            let _ = dog.join();
+            stopping.send_replace(true);
+            result.map_err(|down| {
+                alarm.fault(down);
+                Stopped
+            })
+        };
+        let thread = thread::Builder::new().name("log-writer".into()).spawn(run)?;
+        Ok(Writer(Arc::new(Handle { inbox, commands, stopped, thread: Mutex::new(Some(thread)) })))
     }
 
-    /// Makes the writer take from this feed. Once per feed, before or after its first push.
-    pub fn attach(&self, _feed: &Arc<Feed>) {
-        unimplemented!()
+    /// Makes the writer take from this feed; also what was pushed before.
+    pub fn attach(&self, feed: &Arc<Feed>) {
+        feed.attach(&self.0.inbox);
     }
 
-    /// Asks for a commit and an fsync of everything now; returns at once. See the feeds' `durable`.
+    /// Asks for a commit and a sync of everything pending now; returns at once. The feeds' `durable` tells when. All who
+    /// ask while one is under way share the next.
     pub fn sync_now(&self) {
-        unimplemented!()
+        self.0.inbox.call(|calls| calls.sync = true);
     }
 
-    /// Returns when record `seq` survives a power loss. Asks for a sync at once.
-    pub async fn durable_upto(&self, _feed: &Feed, _seq: Seq) -> Result<(), Stopped> {
-        unimplemented!()
+    /// Returns when record `seq` survives a power loss; asks for a sync at once.
+    pub async fn durable_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
+        let mut durable = feed.durable();
+        let mut stopped = self.0.stopped.clone();
+        if *durable.borrow_and_update() >= seq {
+            return Ok(());
+        }
+        self.sync_now();
+        tokio::select! {
+            biased;
+            reached = durable.wait_for(|d| *d >= seq) => reached.map(|_| ()).map_err(|_| Stopped),
+            _ = stopped.wait_for(|s| *s) => Err(Stopped),
+        }
     }
 
-    /// Applies changes of `meta`. Returns when they survive a power loss (sessions, keys) or SIGKILL (the rest).
-    pub async fn commit(&self, _batch: MetaBatch) -> Result<(), Stopped> {
-        unimplemented!()
+    /// Applies changes of `meta`. Returns when they survive a power loss (sessions, keys) or SIGKILL (derived data alone).
+    pub async fn commit(&self, batch: MetaBatch) -> Result<(), Stopped> {
+        let (done, acked) = oneshot::channel();
+        self.0.commands.send(Command { batch, done: Some(done) }).await.map_err(|_| Stopped)?;
+        self.0.inbox.call(|calls| calls.commands = true);
+        acked.await.map_err(|_| Stopped)
     }
 
-    /// Hands over changes of derived data without waiting; false when the queue is full or the writer has stopped.
-    pub fn offer(&self, _batch: MetaBatch) -> bool {
-        unimplemented!()
+    /// Hands over changes of derived data without waiting; false when the queue is full or the writer has stopped. They
+    /// are applied within the commit interval.
+    pub fn offer(&self, batch: MetaBatch) -> bool {
+        let queued = self.0.commands.try_send(Command { batch, done: None }).is_ok();
+        self.0.inbox.call_later(|calls| calls.offered = true);
+        queued
     }
 
-    /// Writes and syncs everything, ends the thread and waits for it. Blocking.
+    /// True when nothing is written any more.
+    pub fn is_stopped(&self) -> bool {
+        *self.0.stopped.borrow()
+    }
+
+    /// Writes and syncs everything, ends the thread and waits for it. Blocking. `Err` when a fault ended it.
     pub fn shutdown(&self) -> Result<(), Stopped> {
-        unimplemented!()
+        self.0.inbox.call(|calls| calls.stop = true);
+        match lock(&self.0.thread).take() {
+            Some(thread) => thread.join().unwrap_or(Err(Stopped)),
+            None => Err(Stopped),
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.inbox.call(|calls| calls.stop = true);
+    }
+}
+
+/// What the writer is told. Bounded: one entry a feed, and flags.
+#[derive(Default)]
+pub(super) struct Inbox {
+    calls: Mutex<Calls>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Calls {
+    pending: Vec<Arc<Feed>>,
+    wake: bool,
+    sync: bool,
+    commands: bool,
+    offered: bool,
+    stop: bool,
+}
+
+impl Calls {
+    fn is_pressing(&self) -> bool {
+        self.wake || self.sync || self.commands || self.stop
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.offered || !self.pending.is_empty()
+    }
+}
+
+impl Inbox {
+    /// A feed has records that should be written.
+    pub(super) fn hear(&self, feed: &Arc<Feed>, call: &Call) {
+        let ring = {
+            let mut calls = lock(&self.calls);
+            let first = !calls.is_waiting();
+            if call.list {
+                calls.pending.push(feed.clone());
+            }
+            calls.wake |= call.wake;
+            first || call.wake
+        };
+        if ring {
+            self.bell.notify_one();
+        }
+    }
+
+    fn call(&self, say: impl FnOnce(&mut Calls)) {
+        say(&mut lock(&self.calls));
+        self.bell.notify_one();
+    }
+
+    fn call_later(&self, say: impl FnOnce(&mut Calls)) {
+        let mut calls = lock(&self.calls);
+        let first = !calls.is_waiting();
+        say(&mut calls);
+        drop(calls);
+        if first {
+            self.bell.notify_one();
+        }
+    }
+}
+
+/// The thread.
+struct Work {
+    store: Arc<dyn EventLog>,
+    meta: Arc<Meta>,
+    options: WriterOptions,
+    inbox: Arc<Inbox>,
+    commands: mpsc::Receiver<Command>,
+    alarm: Arc<Alarm>,
+    /// When what is pending or unsynced has to be durable.
+    due: Option<Instant>,
+    unsynced: Vec<Arc<Feed>>,
+    /// Feeds that may become idle, by when to look.
+    cooling: VecDeque<(Instant, Arc<Feed>)>,
+}
+
+impl Work {
+    fn run(mut self) -> Result<(), StoreDown> {
+        loop {
+            let mut calls = self.wait();
+            self.alarm.begin();
+            self.write(take(&mut calls.pending))?;
+            if calls.sync || calls.stop || self.due.is_some_and(|due| Instant::now() >= due) {
+                self.sync()?;
+            }
+            let more = self.change_meta()?;
+            self.alarm.done();
+            self.cool();
+            if more {
+                self.inbox.call(|calls| calls.commands = true);
+            }
+            if calls.stop && !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sleeps until something presses, is due or may be idle.
+    fn wait(&mut self) -> Calls {
+        let mut calls = lock(&self.inbox.calls);
+        loop {
+            let now = Instant::now();
+            if calls.is_waiting() || !self.unsynced.is_empty() {
+                self.due.get_or_insert(now + self.options.commit_interval);
+            }
+            let next = self.due.into_iter().chain(self.cooling.front().map(|(at, _)| *at)).min();
+            if calls.is_pressing() || next.is_some_and(|at| at <= now) {
+                if self.due.is_none_or(|at| at > now) && !calls.is_pressing() {
+                    return Calls::default(); // only something to cool: let the rest wait
+                }
+                return take(&mut *calls);
+            }
+            calls = match next {
+                Some(at) => self.inbox.bell.wait_timeout(calls, at - now).unwrap_or_else(PoisonError::into_inner).0,
+                None => self.inbox.bell.wait(calls).unwrap_or_else(PoisonError::into_inner),
+            };
+        }
+    }
+
+    fn write(&mut self, feeds: Vec<Arc<Feed>>) -> Result<(), StoreDown> {
+        let mut batch: Vec<(SessionId, Record)> = Vec::new();
+        let mut taken = Vec::new();
+        let mut bytes = 0;
+        let mut feeds = feeds.into_iter().peekable();
+        while let Some(feed) = feeds.next() {
+            let part = feed.take(&mut batch);
+            bytes += part.bytes;
+            taken.push((feed, part));
+            if bytes < BATCH_BYTES && feeds.peek().is_some() {
+                continue;
+            }
+            self.store.append(&batch)?;
+            batch.clear();
+            bytes = 0;
+            let now = Instant::now();
+            for (feed, part) in taken.drain(..) {
+                if feed.list_cooling() {
+                    self.cooling.push_back((now + self.options.idle_after, feed.clone()));
+                }
+                if feed.wrote(part) {
+                    self.unsynced.push(feed);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<(), StoreDown> {
+        self.due = None;
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        let synced: Vec<(Arc<Feed>, Seq)> = take(&mut self.unsynced)
+            .into_iter()
+            .map(|feed| {
+                let upto = feed.unsynced();
+                (feed, upto)
+            })
+            .collect();
+        self.store.sync()?;
+        synced.iter().for_each(|(feed, upto)| feed.synced(*upto));
+        Ok(())
+    }
+
+    /// Applies the changes that came; true when there may be more.
+    fn change_meta(&mut self) -> Result<bool, StoreDown> {
+        let mut waiting = Vec::new();
+        let mut batches = Vec::new();
+        while batches.len() < COMMANDS
+            && let Ok(Command { batch, done }) = self.commands.try_recv()
+        {
+            batches.push(batch);
+            waiting.extend(done);
+        }
+        self.meta.apply_all(&batches)?;
+        for done in waiting {
+            let _ = done.send(()); // who waited may be gone
+        }
+        Ok(batches.len() == COMMANDS)
+    }
+
+    fn cool(&mut self) {
+        let now = Instant::now();
+        while let Some((_, feed)) = self.cooling.pop_front_if(|(at, _)| *at <= now) {
+            if !feed.cool() {
+                self.cooling.push_back((now + self.options.idle_after, feed));
+            }
+        }
+    }
+}
+
+type OnFault = Box<dyn Fn(StoreDown) + Send>;
+
+/// Watches over commits; says a fault once.
+#[derive(Default)]
+struct Alarm {
+    on_fault: Mutex<Option<OnFault>>,
+    state: Mutex<Watched>,
+    bell: Condvar,
+}
+
+#[derive(Default)]
+struct Watched {
+    busy_since: Option<Instant>,
+    over: bool,
+}
+
+impl Alarm {
+    fn begin(&self) {
+        lock(&self.state).busy_since = Some(Instant::now());
+    }
+
+    fn done(&self) {
+        lock(&self.state).busy_since = None;
+    }
+
+    fn end(&self) {
+        lock(&self.state).over = true;
+        self.bell.notify_one();
+    }
+
+    fn fault(&self, down: StoreDown) {
+        if let Some(on_fault) = lock(&self.on_fault).take() {
+            on_fault(down);
+        }
+    }
+
+    fn watch(&self, bound: Duration) {
+        let mut state = lock(&self.state);
+        while !state.over {
+            if state.busy_since.is_some_and(|since| since.elapsed() >= bound) {
+                drop(state);
+                let why = format!("a commit takes more than {} s: is its disk full or gone?", bound.as_secs());
+                return self.fault(disk::down("the log".as_ref(), why));
+            }
+            state = self.bell.wait_timeout(state, bound / 4).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 }

@@ -5,10 +5,17 @@
 //! function of the records and of the log time at the end of the log, and nothing else.
 
 mod conditions;
+mod cut;
+mod echo;
+mod find;
+mod fold;
 mod inputs;
+mod set;
 
 pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
+pub use find::Hit;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
+pub use set::{Fired, HALF_TYPED, StopSet};
 
 /// A text that was typed: what an echo repeats.
 #[derive(Clone, PartialEq, Eq, Debug)]

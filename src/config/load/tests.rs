@@ -41,7 +41,8 @@ fn later_sources_win() {
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
-    let table: [(&str, &[(&str, &str)], &[&str], &[&str]); 10] = [
+    type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
+    let table: [Case<'_>; 10] = [
         ("[store]\nsegment_byte = 1", &[], &[], &["store.segment_byte\"", "/etc/mine.toml", "store.segment_bytes\"?"]),
         ("colour = 1", &[], &[], &["unknown key \"colour\"", "/etc/mine.toml"]),
         ("store = 1", &[], &[], &["unknown key \"store\""]),

@@ -1,0 +1,76 @@
+//! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
+
+use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Keeps terminal sessions alive and lets programs, people and agents talk to them.
+#[derive(Debug, Parser)]
+#[command(name = "termalive", version, after_help = EXITS)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) verb: Option<Verb>,
+}
+
+const EXITS: &str = "Exit codes: 0 done, 1 failed, 2 --timeout passed, 3 idle for --wait-idle, 4 the run ended first,
+64 usage, 66 no such session, 69 no host, 77 not permitted, 130 Ctrl+C.
+Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.";
+
+/// On every command.
+#[derive(Debug, Args)]
+pub(super) struct Common {
+    /// The host to talk to: unix:///path [env: TERMALIVE_HOST; default: the local one, started when needed]
+    #[arg(long, global = true, value_name = "URI")]
+    pub(super) host: Option<String>,
+    /// Print JSON; an error is one line of JSON on standard error
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Print names only, one a line
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+    /// The settings for a host that is started [env: TERMALIVE_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    New(new::NewArgs),
+    /// The same as new: run NAME -- ARGV…
+    #[command(name = "run")]
+    Run(new::NewArgs),
+    #[command(visible_alias = "ls")]
+    List(list::ListArgs),
+    Send(send::SendArgs),
+    Logs(logs::LogsArgs),
+    Kill(kill::KillArgs),
+    Restart(restart::RestartArgs),
+    Resize(resize::ResizeArgs),
+    Rm(rm::RmArgs),
+    Host(host::HostArgs),
+    Start(start::StartArgs),
+    Status(status::StatusArgs),
+    Stop(stop::StopArgs),
+}
+
+/// Names given to a command that takes none, so that the right command can be named.
+#[derive(Debug, Args)]
+pub(super) struct NoNames {
+    #[arg(hide = true, num_args = 0.., value_name = "NAME")]
+    names: Vec<String>,
+}
+
+impl NoNames {
+    /// Refuses names: `verb` is about the host; `instead` is what is meant for the session NAME.
+    pub(super) fn check(&self, verb: &str, instead: &str) -> Result<(), super::Failure> {
+        match self.names.first() {
+            None => Ok(()),
+            Some(name) => Err(super::wrong(format!(
+                "{verb} is about the host and takes no session (for a session: termalive {})",
+                instead.replace("NAME", name)
+            ))),
+        }
+    }
+}

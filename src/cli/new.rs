@@ -1,0 +1,208 @@
+//! `new`, `run`: a session. Folder, environment and umask are the caller's, whoever started the host.
+
+use super::{Done, Failure, check, context::Context, context::converse, failed, wrong};
+use crate::model::{Exit, Name, RawString, Restart, RestartMode, Size};
+use crate::wire::{Created, NewSession};
+use clap::{Args, ValueEnum};
+use rustix::fs::Mode;
+use std::{
+    ffi::{OsStr, OsString},
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Start a session: new NAME -- COMMAND ARGUMENTS…
+#[derive(Debug, Args)]
+pub(super) struct NewArgs {
+    /// Its name: letters, digits, . _ -
+    name: Name,
+    /// A command line: split into words, or run by sh -c where it has shell syntax
+    #[arg(long, value_name = "STRING", conflicts_with = "argv")]
+    command: Option<String>,
+    /// The command as words; without any command $SHELL
+    #[arg(last = true, value_name = "ARGV")]
+    argv: Vec<OsString>,
+    /// Where it runs [default: here]
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<PathBuf>,
+    /// Set a variable; K alone takes it from here
+    #[arg(short = 'e', long = "env", value_name = "K[=V]", value_parser = clap::value_parser!(OsString))]
+    env: Vec<OsString>,
+    /// Set the variables of a file: K=V lines, # comments
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Columns and rows [default: 80x24]
+    #[arg(long, value_name = "COLSxROWS")]
+    size: Option<Size>,
+    /// A label to choose it by
+    #[arg(long = "label", value_name = "K=V", value_parser = check::label)]
+    labels: Vec<check::Pair>,
+    /// When to start it again after it ended [default: never]
+    #[arg(long, value_name = "WHEN")]
+    restart: Option<When>,
+    /// First and longest delay before a restart [default: 1s..60s]
+    #[arg(long, value_name = "D..D", value_parser = check::backoff, requires = "restart")]
+    backoff: Option<(Duration, Duration)>,
+    /// More restarts than this --within a time: failed [default: 5]
+    #[arg(long, value_name = "N", requires = "restart")]
+    max_restarts: Option<u32>,
+    /// See --max-restarts [default: 10m]
+    #[arg(long, value_name = "D", value_parser = check::duration, requires = "restart")]
+    within: Option<Duration>,
+    /// No error when it lives already and agrees
+    #[arg(long)]
+    exist_ok: bool,
+    /// Remove an ended session of that name, and its log, first
+    #[arg(long)]
+    fresh: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum When {
+    Never,
+    OnFailure,
+    Always,
+}
+
+pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
+    let request = request(args)?;
+    let client = context.client()?;
+    let created: Created = converse(async { Ok(client.post("/v1/sessions", &request).await?) })?;
+    match context.json {
+        true => context.out.json(&created.session)?,
+        false => context.out.line(created.session.name.as_str())?,
+    }
+    Ok(Exit::Done)
+}
+
+fn request(args: NewArgs) -> Result<NewSession, Failure> {
+    let mut set_env = Vec::new();
+    for file in &args.env_file {
+        let text = std::fs::read(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
+        set_env.extend(env_file(&text, file)?);
+    }
+    for pair in &args.env {
+        set_env.extend(variable(pair.as_bytes()).map_err(wrong)?);
+    }
+    if args.command.as_deref().is_some_and(|command| command.trim().is_empty()) {
+        return Err(wrong("the command is empty (leave --command out for $SHELL)"));
+    }
+    Ok(NewSession {
+        name: args.name.to_string(),
+        command: args.command,
+        argv: (!args.argv.is_empty()).then(|| args.argv.into_iter().map(RawString::from).collect()),
+        cwd: Some(folder(args.cwd.as_deref())?),
+        env: Some(environment()),
+        set_env,
+        umask: Some(umask()),
+        size: args.size,
+        labels: args.labels.into_iter().collect(),
+        restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
+        exist_ok: args.exist_ok,
+        fresh: args.fresh,
+    })
+}
+
+fn policy(
+    when: When,
+    backoff: Option<(Duration, Duration)>,
+    max_restarts: Option<u32>,
+    within: Option<Duration>,
+) -> Restart {
+    let default = Restart::default();
+    let (backoff_min, backoff_max) = backoff.unwrap_or((default.backoff_min, default.backoff_max));
+    Restart {
+        mode: match when {
+            When::Never => RestartMode::Never,
+            When::OnFailure => RestartMode::OnFailure,
+            When::Always => RestartMode::Always,
+        },
+        backoff_min,
+        backoff_max,
+        max_restarts: max_restarts.unwrap_or(default.max_restarts),
+        within: within.unwrap_or(default.within),
+    }
+}
+
+/// `--cwd` as seen from here, or here.
+fn folder(cwd: Option<&Path>) -> Result<RawString, Failure> {
+    let here = std::env::current_dir();
+    let folder = match cwd {
+        Some(path) if path.is_absolute() => Ok(path.to_owned()),
+        Some(path) => here.map(|here| here.join(path)),
+        None => here,
+    };
+    let why = |why| failed(format!("can't tell the current folder: {why} (give --cwd DIR)"));
+    folder.map(|path| path.into_os_string().into()).map_err(why)
+}
+
+fn environment() -> Vec<(RawString, RawString)> {
+    std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The caller's. It can only be read by setting it; this is one thread.
+#[allow(clippy::useless_conversion, reason = "a mode has 16 bits on macOS")]
+fn umask() -> u32 {
+    let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(mask);
+    u32::from(mask.as_raw_mode())
+}
+
+/// `K=V`; or `K`, which takes the caller's value and is nothing where there is none.
+fn variable(pair: &[u8]) -> Result<Option<(RawString, RawString)>, String> {
+    let refuse = || format!("bad variable {:?}: write K=V, or K for its value here", String::from_utf8_lossy(pair));
+    let (name, value) = match pair.iter().position(|b| *b == b'=') {
+        Some(at) => (&pair[..at], Some(pair[at + 1..].to_vec())),
+        None => (pair, std::env::var_os(OsStr::from_bytes(pair)).map(OsString::into_vec)),
+    };
+    if name.is_empty() || name.contains(&0) || name.iter().any(u8::is_ascii_whitespace) {
+        return Err(refuse());
+    }
+    match value {
+        Some(value) if value.contains(&0) => Err(refuse()),
+        Some(value) => Ok(Some((RawString(name.to_vec()), RawString(value)))),
+        None => Ok(None),
+    }
+}
+
+fn env_file(text: &[u8], path: &Path) -> Result<Vec<(RawString, RawString)>, Failure> {
+    let mut out = Vec::new();
+    for (at, line) in text.split(|b| *b == b'\n').enumerate() {
+        let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
+        if line.is_empty() || line[0] == b'#' {
+            continue;
+        }
+        let place = |why| wrong(format!("{}, line {}: {why}", path.display(), at + 1));
+        out.extend(variable(line).map_err(place)?);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_read() {
+        let pair = |text: &str| variable(text.as_bytes()).map(|v| v.map(|(k, v)| (k.lossy(), v.lossy())));
+        let set = |k: &str, v: &str| Ok(Some((k.to_owned(), v.to_owned())));
+        assert_eq!(pair("A=b=c"), set("A", "b=c"));
+        assert_eq!(pair("A="), set("A", ""));
+        assert_eq!(pair("PATH"), set("PATH", &std::env::var("PATH").unwrap()));
+        assert_eq!(pair("TERMALIVE_NEVER_SET"), Ok(None));
+        for bad in ["", "=x", "A B=c", "A\0=c"] {
+            assert!(pair(bad).unwrap_err().contains("K=V"), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_variables_is_read() {
+        let read = |text: &str| env_file(text.as_bytes(), Path::new("vars"));
+        let pairs: Vec<_> =
+            read("# all\nA=1\r\n\n  B=x # y\n").unwrap().iter().map(|(k, v)| format!("{k:?}{v:?}")).collect();
+        assert_eq!(pairs, ["\"A\"\"1\"", "\"B\"\"x # y\""]);
+        let Err(Failure::Error(error)) = read("A=1\n=2") else { panic!("taken") };
+        assert!(error.message.starts_with("vars, line 2: "), "{error}");
+    }
+}
