@@ -64,10 +64,12 @@ pub(super) fn keeper(place: Place) -> Done {
 /// The host process: the keeper's child.
 fn host(place: Place) -> Done {
     private_umask();
-    let _config =
+    let config =
         Config::load(place.config.as_deref(), &Env::from_process(), &place.set).map_err(|e| failed(e.to_string()))?;
-    let _paths = paths(&place);
-    Err(failed("this build has no host"))
+    match crate::server::host_main(&paths(&place), config) {
+        true => Ok(Exit::Done),
+        false => Err(Failure::Said(Exit::Failed)),
+    }
 }
 
 /// The shim between fork and the session's program.

@@ -1,14 +1,54 @@
-//! The host's side of the keeper.
+//! The host's side of the keeper: taking over, starting runs, hearing of their ends.
+//!
+//! What is said goes through a thread ([`super::driver`]), so no caller ever waits for the keeper's socket. A keeper's
+//! death is survived there and shows here as [`LinkEvent::KeeperReplaced`] only. It must never give an answer the keeper
+//! didn't give.
 
+use super::{
+    channel::{Channel, Received, exactly, read_all, sealed},
+    driver::{COMMANDS, Command, Driver, EVENTS, Flags, Known, Order, Work, ticks},
+    host::{FD, FD_VARIABLE},
+    protocol::{HostSays, KeeperSays, PROTOCOL},
+};
 use crate::{
     model::{Process, SessionId, Size, Status},
-    pty::shim::{ShimSpec, SpawnStep},
+    pty::{
+        shim::{ShimSpec, SpawnStep},
+        tree,
+    },
 };
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    process::{Pid, PidfdFlags, pidfd_open},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::OwnedFd,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc as std_mpsc,
+    },
+    time::{Duration, Instant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long a host waits for each word of the hand-over.
+const HANDOVER_TIME: Duration = Duration::from_secs(30);
+/// How long a dying host waits until its last words are said.
+const FATAL_TIME: Duration = Duration::from_secs(1);
 
 /// The host's end of the link. Cheap to clone, may be used from any thread and any runtime.
 #[derive(Clone, Debug)]
-pub struct Link;
+pub struct Link(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    commands: mpsc::Sender<Command>,
+    events: tokio::sync::Mutex<mpsc::Receiver<LinkEvent>>,
+    flags: Arc<Flags>,
+}
 
 /// What a host takes over.
 #[derive(Debug)]
@@ -135,38 +175,168 @@ pub enum SpawnError {
 
 /// Takes over from the keeper that started this process. Blocks; to be called once, before any runtime.
 pub fn take_over() -> Result<(Link, Handover), LinkError> {
-    Err(LinkError::NotUnderKeeper)
+    if std::env::var_os(FD_VARIABLE).is_none_or(|v| v != FD) {
+        return Err(LinkError::NotUnderKeeper);
+    }
+    let channel = Channel::from_stdin().map_err(system("use the link"))?.ok_or(LinkError::NotUnderKeeper)?;
+    let _ = rustix::thread::set_name(c"termalive"); // the kernel calls it "exe" otherwise
+    let hello = HostSays::Hello { protocol: PROTOCOL };
+    channel.send_by(Instant::now() + HANDOVER_TIME, &hello, &[]).map_err(system("greet the keeper"))?;
+    let (welcome, fds) = expect(&channel)?;
+    let KeeperSays::Welcome { protocol: PROTOCOL, generation, keeper_pid, files } = welcome else {
+        return Err(LinkError::Keeper(format!("wanted a welcome in protocol {PROTOCOL}, got {welcome:?}")));
+    };
+    let [lock] = exactly(fds).map_err(LinkError::Keeper)?;
+    // Gone in this very moment: the thread sees the hang-up and starts another.
+    let keeper_pidfd = Pid::from_raw(keeper_pid.cast_signed()).and_then(|p| pidfd_open(p, PidfdFlags::empty()).ok());
+    tree::set_keeper(keeper_pid);
+    let held = take_sessions(&channel)?;
+    let sessions = held.iter().map(|(id, known)| tell_of(*id, known)).collect::<Result<_, _>>()?;
+    let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+    let flags = Arc::new(Flags {
+        adopted: AtomicBool::new(false),
+        ready: AtomicBool::new(false),
+        fatal: Mutex::new(None),
+        wake: wake.map_err(|e| system("make an eventfd")(e.into()))?,
+    });
+    let (commands, command_queue) = mpsc::channel(COMMANDS);
+    let (event_queue, events) = mpsc::channel(EVENTS);
+    let driver = Driver {
+        channel,
+        keeper_pidfd,
+        generation,
+        files,
+        lock: lock.try_clone().map_err(system("keep the lock"))?,
+        flags: flags.clone(),
+        commands: command_queue,
+        events: event_queue,
+        held,
+        work: Work::default(),
+    };
+    let thread = std::thread::Builder::new().name("keeper-link".to_owned());
+    thread.spawn(move || driver.run()).map_err(system("start a thread"))?;
+    let link = Link(Arc::new(Inner { commands, events: tokio::sync::Mutex::new(events), flags }));
+    Ok((link, Handover { generation, keeper_pid, lock, sessions }))
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> LinkError {
+    move |source| LinkError::System { what, source }
+}
+
+fn expect(channel: &Channel) -> Result<(KeeperSays, Vec<OwnedFd>), LinkError> {
+    match channel.receive_by(Instant::now() + HANDOVER_TIME).map_err(system("hear from the keeper"))? {
+        Received::Message(KeeperSays::Refused { why }, _) | Received::Strange(why) => Err(LinkError::Keeper(why)),
+        Received::Message(message, fds) => Ok((message, fds)),
+        Received::Nothing | Received::Closed => Err(LinkError::Keeper("it hung up".to_owned())),
+    }
+}
+
+fn take_sessions(channel: &Channel) -> Result<BTreeMap<SessionId, Known>, LinkError> {
+    let mut held = BTreeMap::new();
+    loop {
+        match expect(channel)? {
+            (KeeperSays::Held(holding), fds) => {
+                let [master, ring, opaque, pidfd] = exactly(fds).map_err(LinkError::Keeper)?;
+                let [master, ring, pidfd] = [master, ring, pidfd].map(Arc::new);
+                let (run, process, exit, forgotten) = (holding.run, holding.process, holding.exit, holding.forgotten);
+                held.insert(holding.id, Known { run, process, exit, forgotten, master, ring, opaque, pidfd });
+            }
+            (KeeperSays::End, _) => return Ok(held),
+            (other, _) => return Err(LinkError::Keeper(format!("{other:?} within the hand-over"))),
+        }
+    }
+}
+
+fn tell_of(id: SessionId, known: &Known) -> Result<Held, LinkError> {
+    Ok(Held {
+        id,
+        run: known.run,
+        opaque: read_all(&known.opaque).map_err(system("read what was kept"))?,
+        process: known.process,
+        pidfd: Some(known.pidfd.clone()),
+        master: known.master.clone(),
+        ring: known.ring.clone(),
+        exit: known.exit,
+    })
 }
 
 impl Link {
     /// The hand-over is complete: rings and masters are taken.
-    pub fn adopted(&self) {}
-
-    /// The host serves: a waiting command may go on.
-    pub fn ready(&self) {}
-
-    /// The host can't go on and is about to exit. Waits, for a second at most, until the keeper has been told.
-    pub fn fatal(&self, _message: &str) {}
-
-    /// Kill this host and start another at once.
-    pub async fn replace(&self) {}
-
-    /// Starts a run. When the keeper dies meanwhile, its successor is asked; the same run is never started twice.
-    pub async fn spawn(&self, _run: SpawnRun<'_>) -> Result<Spawned, SpawnError> {
-        Err(SpawnError::KeeperGone(String::new()))
+    pub fn adopted(&self) {
+        self.0.flags.adopted.store(true, Ordering::Release);
+        self.0.flags.wake();
     }
 
-    /// The next event. For one caller.
+    /// The host serves: a waiting command may go on.
+    pub fn ready(&self) {
+        self.0.flags.ready.store(true, Ordering::Release);
+        self.0.flags.wake();
+    }
+
+    /// The host can't go on and is about to exit. Waits, for a second at most, until the keeper has been told.
+    pub fn fatal(&self, message: &str) {
+        let (done, said) = std_mpsc::channel();
+        *self.0.flags.fatal.lock().unwrap_or_else(PoisonError::into_inner) = Some((message.to_owned(), done));
+        self.0.flags.wake();
+        let _ = said.recv_timeout(FATAL_TIME); // not told: it sees the death all the same
+    }
+
+    /// Have this host killed and another started at once.
+    pub async fn replace(&self) {
+        self.tell(Command::Replace).await;
+    }
+
+    /// Starts a run. When the keeper dies meanwhile, its successor is asked; the same run is never started twice.
+    pub async fn spawn(&self, run: SpawnRun<'_>) -> Result<Spawned, SpawnError> {
+        let failed = |e: io::Error| {
+            let errno = e.raw_os_error().unwrap_or(libc::EIO);
+            SpawnError::Exec { errno, step: SpawnStep::Keeper }
+        };
+        let SpawnRun { id, run, spec, size, opaque, ring } = run;
+        let spec = serde_json::to_vec(spec).map_err(io::Error::other).map_err(failed)?;
+        let (spec, opaque) = (sealed("termalive-spec", &spec), sealed("termalive-opaque", &opaque));
+        let (spec, opaque) = (spec.map_err(failed)?, opaque.map_err(failed)?);
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Spawn(Box::new(Order { id, run, size, spec, ring, opaque, answer, since: ticks() }))).await;
+        answered.await.unwrap_or_else(|_| Err(SpawnError::KeeperGone("the link is closed".to_owned())))
+    }
+
+    /// The next event. For one caller; after [`LinkEvent::Dead`] and after a bye it never returns.
     pub async fn next(&self) -> LinkEvent {
-        LinkEvent::Dead(String::new())
+        match self.0.events.lock().await.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
     }
 
     /// The exit record is durable.
-    pub async fn forget(&self, _id: SessionId, _run: u32) {}
+    pub async fn forget(&self, id: SessionId, run: u32) {
+        self.tell(Command::Forget(id, run)).await;
+    }
 
     /// The session's PTY and ring may go.
-    pub async fn drop_session(&self, _id: SessionId) {}
+    pub async fn drop_session(&self, id: SessionId) {
+        self.tell(Command::Drop(id)).await;
+    }
 
     /// All sessions have ended, all is flushed. Returns when the keeper has been told; it exits after this process.
-    pub async fn bye(&self) {}
+    pub async fn bye(&self) {
+        let (done, said) = oneshot::channel();
+        self.tell(Command::Bye(done)).await;
+        let _ = said.await; // dropped: there is no keeper to be told
+    }
+
+    /// Waits while too many commands are under way.
+    async fn tell(&self, command: Command) {
+        let _ = self.0.commands.send(command).await; // the thread is gone: it has said why
+        self.0.flags.wake();
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The queue would close with the fields, after the thread was woken: replaced by one that is closed already.
+        self.commands = mpsc::channel(1).0;
+        self.flags.wake();
+    }
 }

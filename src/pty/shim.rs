@@ -14,7 +14,6 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, OpenOptions},
     io::{self, Write},
-    mem::MaybeUninit,
     os::unix::process::CommandExt,
     process::Command,
 };
@@ -176,16 +175,19 @@ fn exec(spec: &ShimSpec) -> io::Error {
 /// Nothing the keeper or whoever started it ignores or blocks may reach the program: a shell with SIGINT ignored can't
 /// be interrupted, and says nothing about it.
 fn reset_signals() {
-    #[expect(unsafe_code, reason = "std can reset SIGPIPE only")]
-    // SAFETY: no handler is installed, only defaults; numbers that can't be set (KILL, STOP, the C library's own) give
-    // an error that changes nothing. The set is initialised by sigemptyset before it is used.
+    const LAST_SIGNAL: libc::c_int = 64; // the kernel's
+    const SET_BYTES: usize = 8; // of the kernel's signal set
+    let default = [0u64; 8]; // more than any platform's struct sigaction; all zero: the default, no flags
+    #[expect(unsafe_code, reason = "std can reset SIGPIPE only, the C library leaves out signals it calls its own")]
+    // SAFETY: no handler is installed, only defaults; KILL and STOP give an error that changes nothing. The kernel reads
+    // its struct sigaction from `default`, then SET_BYTES from it as the new mask, and writes nothing.
     unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=LAST_SIGNAL {
+            let nothing = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), nothing, SET_BYTES);
         }
-        let mut none = MaybeUninit::<libc::sigset_t>::uninit();
-        libc::sigemptyset(none.as_mut_ptr());
-        libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut());
+        let nothing = std::ptr::null_mut::<u64>();
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, default.as_ptr(), nothing, SET_BYTES);
     }
 }
 

@@ -13,7 +13,6 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
@@ -25,22 +24,22 @@ const MAX_CONNECTIONS: usize = 4096;
 /// A store that failed: the keeper starts the next host.
 const EXIT_STORE: i32 = 70;
 
-/// Runs the host under a keeper, until it is asked to end or can't go on.
-pub fn host_main(paths: &Paths, config: Config) -> ExitCode {
+/// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
+pub fn host_main(paths: &Paths, config: Config) -> bool {
     start_tracing(&config);
     let (link, handover) = match take_over() {
         Ok(taken) => taken,
         Err(e) => {
             tracing::error!(error = %e, "no host without a keeper");
-            return ExitCode::FAILURE;
+            return false;
         }
     };
     match serve(paths, config, link.clone(), handover) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => true,
         Err(e) => {
             tracing::error!("{e}");
             link.fatal(&e);
-            ExitCode::FAILURE
+            false
         }
     }
 }
@@ -114,7 +113,7 @@ impl Host {
         for orphan in orphans {
             self.link.drop_session(orphan).await;
         }
-        let writer = self.start_writer(store.clone(), meta.clone());
+        let writer = self.start_writer(store.clone(), meta.clone())?;
         let shutdown = Arc::new(Shutdown::default());
         let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
         let config = self.config.clone();
@@ -153,7 +152,7 @@ impl Host {
         Ok(())
     }
 
-    fn start_writer(&self, store: Arc<dyn EventLog>, meta: Arc<Meta>) -> Writer {
+    fn start_writer(&self, store: Arc<dyn EventLog>, meta: Arc<Meta>) -> Result<Writer, String> {
         let options = WriterOptions { commit_interval: self.config.store.commit_interval, ..WriterOptions::default() };
         let link = self.link.clone();
         Writer::start(store, meta, options, move |fault| {
@@ -161,6 +160,7 @@ impl Host {
             link.fatal(&fault.to_string());
             std::process::exit(EXIT_STORE);
         })
+        .map_err(|e| format!("the log writer can't be started: {e}"))
     }
 
     fn start_supervisor(
