@@ -5,17 +5,25 @@
 use super::{Done, Failure, failed, out};
 use crate::config::{Config, Env, Paths};
 use crate::model::Exit;
+use crate::{keeper, pty::shim};
 use clap::Parser;
 use rustix::fs::Mode;
-use std::{ffi::OsString, os::fd::RawFd, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    fs::{File, TryLockError},
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// What keeper and host are told.
 #[derive(Clone, Debug, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true)]
 pub(super) struct Place {
-    /// Where to say `R`, or why not; without it the keeper stays in the foreground.
+    /// A command waits at the other end of standard output for `R`, or why not; without it the keeper stays in the foreground.
     #[arg(long)]
-    pub(super) ready_fd: Option<RawFd>,
+    pub(super) ready_on_stdout: bool,
     #[arg(long)]
     pub(super) state_dir: PathBuf,
     #[arg(long)]
@@ -24,9 +32,6 @@ pub(super) struct Place {
     pub(super) config: Option<PathBuf>,
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
-    /// What the keeper adds for its host (and nobody else).
-    #[arg(long)]
-    pub(super) keeper_fd: Option<RawFd>,
 }
 
 /// Runs a hidden verb, if it is one. Before clap: the shim's arguments are its own.
@@ -35,13 +40,17 @@ pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let rest = args.get(2..)?;
     let place = || Place::try_parse_from(rest).map_err(|why| failed(why.to_string()));
     let done = match verb {
-        "__exec" => return Some(exec(rest)),
-        "__keeper" => place().and_then(keeper),
+        shim::VERB => shim::main(rest.iter().cloned()),
+        keeper::VERB if rest.first().is_some_and(|a| a == "--revive") => {
+            return Some(keeper::main(rest.iter().cloned()));
+        }
+        keeper::VERB => place().and_then(self::keeper),
         "__host" => place().and_then(host),
         _ => return None,
     };
     Some(ExitCode::from(match done {
         Ok(exit) | Err(Failure::Said(exit)) => exit.code(),
+        Err(Failure::Exit(code)) => return Some(code),
         Err(Failure::ReaderGone) => Exit::Done.code(),
         Err(Failure::Error(error)) => {
             out::error(&error, false);
@@ -50,15 +59,51 @@ pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     }))
 }
 
-/// The keeper: with a ready pipe a daemon in a session of its own, else in the foreground.
+/// The keeper: with a waiting command a daemon in a session of its own, else in the foreground.
 pub(super) fn keeper(place: Place) -> Done {
-    if place.ready_fd.is_some() {
-        // fails only for the leader of a group, which is away from the caller's terminal already
-        let _ = rustix::process::setsid();
-    }
     private_umask();
-    let _paths = paths(&place);
-    Err(failed("this build has no keeper"))
+    let foreground = !place.ready_on_stdout;
+    let ready = if foreground { None } else { Some(waiting_command().map_err(|e| failed(e.to_string()))?) };
+    match lock(&paths(&place)) {
+        Ok(lock) => {
+            let options = keeper::Options { lock, ready, host_args: host_args(&place), foreground };
+            Err(Failure::Exit(keeper::run(options)))
+        }
+        Err(Failure::Error(why)) => {
+            // the waiting command says it, in this process's words
+            let told = ready.is_some_and(|pipe| File::from(pipe).write_all(why.to_string().as_bytes()).is_ok());
+            Err(if told { Failure::Said(Exit::Failed) } else { Failure::Error(why) })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// The pipe that stands where standard output was; from here on that is where errors go.
+fn waiting_command() -> io::Result<OwnedFd> {
+    let ready = io::stdout().as_fd().try_clone_to_owned()?;
+    rustix::stdio::dup2_stdout(io::stderr())?;
+    Ok(ready)
+}
+
+/// The state folder is this process's and its children's alone.
+fn lock(paths: &Paths) -> Result<File, Failure> {
+    paths.prepare().map_err(|e| failed(e.to_string()))?;
+    let path = paths.lock();
+    let open = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = open.map_err(|e| failed(format!("cannot write {}: {e}", path.display())))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(failed(format!("{} is in use by another host", paths.state.display()))),
+        Err(TryLockError::Error(e)) => Err(failed(format!("cannot lock {}: {e}", path.display()))),
+    }
+}
+
+fn host_args(place: &Place) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["__host".into(), "--state-dir".into(), place.state_dir.clone().into()];
+    args.extend(["--socket".into(), place.socket.clone().into()]);
+    place.config.iter().for_each(|file| args.extend(["--config".into(), file.clone().into()]));
+    place.set.iter().for_each(|pair| args.extend(["--set".into(), pair.clone().into()]));
+    args
 }
 
 /// The host process: the keeper's child.
@@ -70,12 +115,6 @@ fn host(place: Place) -> Done {
         true => Ok(Exit::Done),
         false => Err(Failure::Said(Exit::Failed)),
     }
-}
-
-/// The shim between fork and the session's program.
-fn exec(_args: &[OsString]) -> ExitCode {
-    out::note("this build has no shim");
-    ExitCode::from(Exit::Failed.code())
 }
 
 fn paths(place: &Place) -> Paths {

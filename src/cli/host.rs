@@ -30,12 +30,11 @@ pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> D
         return Err(running.hint("termalive stop ends it").into());
     }
     hidden::keeper(hidden::Place {
-        ready_fd: None,
+        ready_on_stdout: false,
         state_dir: setup.paths.state,
         socket: setup.paths.socket,
         config: setup.config,
         set: setup.set,
-        keeper_fd: None,
     })
 }
 

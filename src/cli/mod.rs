@@ -39,11 +39,10 @@ pub fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&args) {
         return code;
     }
-    let exit = match Cli::try_parse_from(&args) {
+    match Cli::try_parse_from(&args) {
         Ok(cli) => run(cli),
-        Err(error) => usage::explain(&error, &args),
-    };
-    ExitCode::from(exit.code())
+        Err(error) => ExitCode::from(usage::explain(&error, &args).code()),
+    }
 }
 
 /// How a verb ends.
@@ -56,6 +55,8 @@ pub(crate) enum Failure {
     Error(Box<ApiError>),
     /// It was said.
     Said(Exit),
+    /// The process was a keeper until now.
+    Exit(ExitCode),
     /// Whoever read our output has closed it: there is nothing more to do.
     ReaderGone,
 }
@@ -82,21 +83,23 @@ pub(crate) fn failed(message: impl Into<String>) -> Failure {
     ApiError::new(crate::wire::Code::Failed, message).into()
 }
 
-fn run(cli: Cli) -> Exit {
+fn run(cli: Cli) -> ExitCode {
     let json = cli.common.json;
     let done = Context::new(cli.common).and_then(|mut context| {
         let exit = dispatch(cli.verb, &mut context)?;
         context.out.flush()?;
         Ok(exit)
     });
-    match done {
+    let exit = match done {
+        Err(Failure::Exit(code)) => return code,
         Ok(exit) | Err(Failure::Said(exit)) => exit,
         Err(Failure::ReaderGone) => Exit::Done,
         Err(Failure::Error(error)) => {
             out::error(&error, json);
             exit_of(&error)
         }
-    }
+    };
+    ExitCode::from(exit.code())
 }
 
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {

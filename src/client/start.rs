@@ -109,30 +109,21 @@ fn spawn(setup: &Setup) -> Result<(OwnedFd, u64), ClientError> {
         .open(&log_path)
         .map_err(system(&format!("write {}", log_path.display())))?;
     let log_end = log.metadata().map_or(0, |meta| meta.len());
-    let (reader, writer) = ready_pipe().map_err(system("make a pipe"))?;
-    let again = log.try_clone().map_err(system("open the host's log twice"))?;
+    let (reader, writer) = io::pipe().map_err(system("make a pipe"))?;
     Command::new(&setup.program)
         .arg("__keeper")
-        .arg("--ready-fd")
-        .arg(writer.as_raw_fd().to_string())
+        .arg("--ready-on-stdout")
         .args(setup.arguments())
         .current_dir("/")
         .env_remove("TERMALIVE_SESSION") // a host that a session starts is not part of that session
         .env_remove("TERMALIVE_SESSION_ID")
         .env_remove("TERMALIVE_HOST")
         .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(again)
+        .stdout(writer)
+        .stderr(log)
         .spawn()
         .map_err(system(&format!("start the host ({})", setup.program.display())))?;
-    Ok((reader, log_end))
-}
-
-/// A pipe whose writing end is inherited by the child.
-fn ready_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = rustix::pipe::pipe()?;
-    rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::CLOEXEC)?;
-    Ok((reader, writer))
+    Ok((reader.into(), log_end))
 }
 
 fn system(what: &str) -> impl FnOnce(io::Error) -> ClientError {
