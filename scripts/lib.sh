@@ -46,5 +46,5 @@ private_host() { # a host of its own in a temporary folder, gone when the script
   trap end_private_host EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  termalive start -d
+  termalive start -d >/dev/null
 }
