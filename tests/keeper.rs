@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Some("keeper") => start_keeper(rest().collect()),
         Some("host") => host::main(&rest().next().unwrap()),
         Some("host-fails") => host::fail(),
+        Some("host-strange") => host::strange(&rest().next().unwrap()),
         Some("host-dies") => ExitCode::from(9),
         _ => run_cases(&args),
     }

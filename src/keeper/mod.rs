@@ -6,6 +6,7 @@
 //! serve    what the host says and is told          driver  the thread behind it
 //! sessions what is held, what is being started     revive  a new keeper in place of a dead one, both sides
 //! host     the host process, when the next may come
+//! setup    how a process becomes a keeper
 //! protocol words · channel socket, descriptors, memfds · signals · status how a process ended
 //! ```
 //! # Rules
@@ -24,6 +25,7 @@ mod protocol;
 mod revive;
 mod serve;
 mod sessions;
+mod setup;
 mod signals;
 mod status;
 

@@ -11,20 +11,21 @@ use super::{
     revive,
     serve::OUTBOX,
     sessions::Sessions,
+    setup::{become_keeper, raise_files},
     signals::{Heard, Signals},
     status,
 };
-use crate::{model::SessionId, pty::tree};
+use crate::model::SessionId;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{Resource, Rlimit, WaitOptions, getrlimit, set_child_subreaper, setrlimit, setsid, wait},
+    process::{WaitOptions, wait},
 };
 use std::{
     ffi::OsString,
     fs::File,
     io::{self, Write},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -48,12 +49,12 @@ pub struct Options {
     pub foreground: bool,
 }
 
-/// Keeps sessions until the host has said `bye` or can't be started. Blocks; the caller is the keeper from then on and
-/// must have no other thread.
+/// Keeps sessions until the host has said `bye` or can't be started. Blocks; the caller is the keeper from then on, must
+/// have no other thread, and unless in the foreground loses every descriptor but stdio and what is in the options.
 pub fn run(options: Options) -> ExitCode {
     let Options { lock, ready, host_args, foreground } = options;
-    let prepared = prepare(foreground);
-    match prepared {
+    let kept = [lock.as_raw_fd()].into_iter().chain(ready.as_ref().map(AsRawFd::as_raw_fd)).collect::<Vec<_>>();
+    match become_keeper((!foreground).then_some(&kept)) {
         Ok(signals) => Keeper::new(lock.into(), ready, host_args, raise_files(), signals).run(),
         Err(e) => {
             tell(ready, &format!("cannot become the keeper: {e}"));
@@ -66,7 +67,7 @@ pub fn run(options: Options) -> ExitCode {
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
     let started = if args == ["--revive", super::host::FD] {
-        prepare(false).map_err(|e| e.to_string()).and_then(revive::receive)
+        become_keeper(Some(&[])).map_err(|e| e.to_string()).and_then(revive::receive)
     } else {
         Err("this verb is for the host alone: use `termalive host`".to_owned())
     };
@@ -77,25 +78,6 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Becomes what a keeper is, whoever started it.
-fn prepare(foreground: bool) -> io::Result<Signals> {
-    if !foreground {
-        let _ = setsid(); // fails where this process leads a group: it is detached then
-    }
-    let signals = Signals::block()?;
-    set_child_subreaper(Some(rustix::process::getpid()))?;
-    tree::set_keeper(std::process::id());
-    let _ = rustix::thread::set_name(c"termalive"); // the kernel calls it "exe" otherwise
-    Ok(signals)
-}
-
-/// A session takes four descriptors here: the soft limit becomes the hard one. Gives the old one, for the programs.
-fn raise_files() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    (limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_ok()).then_some(limit.current).flatten()
 }
 
 /// One line for people. There may be nobody: an error is no reason to end.

@@ -1,6 +1,6 @@
 //! The cases.
 
-use crate::world::{World, by_deadline, number, sh, signal, spec, stat};
+use crate::world::{World, by_deadline, number, sh, signal, spec, stat, with_cookie};
 use libc::{SIGCONT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1};
 use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt};
@@ -20,6 +20,9 @@ pub(crate) const CASES: &[Case] = &[
     ("a_killed_keeper_is_followed_by_one_that_has_everything", a_killed_keeper_is_followed_by_one_that_has_everything),
     ("statuses_are_right_after_the_keepers_death", statuses_are_right_after_the_keepers_death),
     ("a_spawn_survives_the_keeper", a_spawn_survives_the_keeper),
+    ("a_spawn_survives_the_keeper_at_any_moment", a_spawn_survives_the_keeper_at_any_moment),
+    ("a_binary_that_was_replaced_is_no_trouble", a_binary_that_was_replaced_is_no_trouble),
+    ("what_is_not_understood_is_refused", what_is_not_understood_is_refused),
     ("a_first_host_that_fails_ends_the_keeper", a_first_host_that_fails_ends_the_keeper),
     ("an_orderly_end", an_orderly_end),
     ("many_sessions_fit_in_little_memory", many_sessions_fit_in_little_memory),
@@ -88,7 +91,7 @@ fn a_start_that_fails_says_why() {
 
 fn a_program_finds_what_it_was_promised() {
     let (_world, mut host) = World::with_host();
-    let script = "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; echo fds $(ls /proc/$$/fd); umask; pwd; stty size; \
+    let script = "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status; umask; pwd; stty size; \
                   ulimit -Sn; tty; ps -o stat= -p $$; env | sort; echo end";
     let mut spec = sh(script);
     spec.env.push(("ODD".into(), RawString(b"\xff\xfe".to_vec())));
@@ -101,11 +104,12 @@ fn a_program_finds_what_it_was_promised() {
     {
         assert!(text.lines().any(|l| l == line), "no {line:?} in {text}");
     }
-    let fds = text.lines().find(|l| l.starts_with("fds ")).unwrap();
-    assert_eq!(fds, "fds 0 1 2 3", "3 is the pipe of the shell itself");
     let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
     assert!(text.lines().any(|l| l == soft.to_string()), "soft limit {soft} not in {text}");
     assert!(text.contains("/dev/pts/") && text.contains("Ss+"), "{text}");
+    host.order_spawn(2, 1, &crate::world::spec(&["ls", "-1", "/proc/self/fd"], "/bin/ls"));
+    host.expect("spawned");
+    assert_eq!(host.read(2, "3\n"), "0\n1\n2\n3\n", "3 is the folder it reads");
 }
 
 fn orphans_are_reaped_without_mixing_statuses() {
@@ -159,12 +163,14 @@ fn a_killed_host_is_followed_by_one_that_has_everything() {
         host.dialogue(2, "too\n", "too\ntoo\n");
     }
     host.tell(json!({"do": "drop", "id": 1}));
+    host.spawn(3, 1, "cat"); // answered after it
     signal(pids[1], SIGTERM);
     assert_eq!(host.status(2, 7), json!({"Signal": SIGTERM}));
     host.kill();
     host = world.host();
-    assert_eq!(host.hello["sessions"].as_array().unwrap().len(), 1);
-    assert_eq!(host.hello["sessions"][0]["exit"], json!({"Signal": SIGTERM}));
+    let sessions = host.hello["sessions"].as_array().unwrap().iter().map(|s| (&s["id"], &s["exit"]));
+    let wanted = [(&json!(2), &json!({"Signal": SIGTERM})), (&json!(3), &json!(null))];
+    assert_eq!(sessions.collect::<Vec<_>>(), wanted);
     assert!(world.locked());
 }
 
@@ -274,6 +280,47 @@ fn a_spawn_survives_the_keeper() {
     host.tell(json!({"do": "type", "id": 1, "text": "\n"}));
     assert_eq!(host.status(1, 1), json!({"Code": 8}));
     assert_ne!(keeper, world.keeper.id());
+}
+
+fn a_spawn_survives_the_keeper_at_any_moment() {
+    let (world, mut host) = World::with_host();
+    let mut keeper = world.keeper.id();
+    for id in 1..=20 {
+        host.order_spawn(id, 1, &sh("exec cat"));
+        // A different moment each time: nothing, or the shim, or the program may be there.
+        by_deadline(|| (id % 3 == 0 || !with_cookie(id).is_empty()).then_some(()));
+        keeper = kill_keeper(&mut host, keeper);
+        let spawned = number(&host.expect("spawned")["pid"]);
+        assert_eq!(with_cookie(id), [spawned]);
+        host.dialogue(id, "hi\n", "hi\nhi\n");
+    }
+}
+
+fn a_binary_that_was_replaced_is_no_trouble() {
+    let program = std::env::current_exe().unwrap();
+    let copy = program.with_extension(format!("{}", std::process::id()));
+    fs::hard_link(program, &copy).unwrap();
+    let world = World::of(&copy, "host");
+    fs::remove_file(copy).unwrap();
+    let mut host = world.host();
+    host.spawn(1, 1, "cat");
+    let keeper = kill_keeper(&mut host, world.keeper.id());
+    host.kill();
+    let mut host = world.host();
+    assert_eq!(host.hello["keeper"], keeper);
+    host.spawn(2, 1, "exit 1");
+    assert_eq!(host.status(2, 1), json!({"Code": 1}));
+    host.dialogue(1, "hi\n", "hi\nhi\n");
+}
+
+fn what_is_not_understood_is_refused() {
+    let mut world = World::start("host-strange");
+    let mut host = world.host();
+    for wanted in ["unknown variant `dance`", "not understood", "protocol 0", "not supported", "\"protocol\":1"] {
+        let answer = host.expect("answer");
+        assert!(answer["text"].as_str().unwrap().contains(wanted), "no {wanted} in {answer}");
+    }
+    assert_eq!(world.end().code(), Some(1));
 }
 
 fn a_first_host_that_fails_ends_the_keeper() {

@@ -1,11 +1,13 @@
 //! The host: takes over, does what it is told, tells what happens.
 
 use serde_json::{Value, json};
-use std::{cell::RefCell, collections::BTreeMap, ffi::OsStr, os::fd::OwnedFd, process::ExitCode, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell, collections::BTreeMap, ffi::OsStr, io::Write, os::fd::OwnedFd, process::ExitCode, rc::Rc, sync::Arc,
+};
 use termalive::{
     keeper::{Held, Link, LinkEvent, SpawnError, SpawnRun, take_over},
     model::{SessionId, Size},
-    pty::shim::ShimSpec,
+    pty::shim::{ID_VARIABLE, ShimSpec},
 };
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -56,6 +58,27 @@ fn shown(held: &Held) -> Value {
         "ring": rustix::fs::fstat(&held.ring).unwrap().st_size,
         "exit": held.exit,
     })
+}
+
+/// A host of another make: says what no keeper understands, and passes the answers on.
+pub(crate) fn strange(control: &OsStr) -> ExitCode {
+    let keeper = rustix::stdio::stdin();
+    let say = |text: &str| rustix::net::send(keeper, text.as_bytes(), rustix::net::SendFlags::empty()).unwrap();
+    let hear = || {
+        let mut bytes = [0; 4096];
+        let (n, _) = rustix::net::recv(keeper, &mut bytes, rustix::net::RecvFlags::empty()).unwrap();
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    let mut out = std::os::unix::net::UnixStream::connect(control).unwrap();
+    let mut tell = |what: Value| writeln!(out, "{what}").unwrap();
+    tell(json!({"event": "hello"}));
+    for text in [r#"{"say":"dance"}"#, "\0", r#"{"say":"hello","protocol":0}"#, r#"{"say":"reexec"}"#] {
+        say(text);
+        tell(json!({"event": "answer", "text": hear()}));
+    }
+    say(r#"{"say":"hello","protocol":99,"news":true}"#);
+    tell(json!({"event": "answer", "text": hear()}));
+    ExitCode::FAILURE
 }
 
 struct Host {
@@ -114,7 +137,8 @@ impl Host {
         }
     }
 
-    async fn spawn(&self, id: SessionId, run: u32, spec: ShimSpec) {
+    async fn spawn(&self, id: SessionId, run: u32, mut spec: ShimSpec) {
+        spec.env.push((ID_VARIABLE.into(), id.to_string().as_str().into()));
         let ring = rustix::fs::memfd_create("ring", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
         rustix::fs::ftruncate(&ring, 4096).unwrap();
         let (size, opaque, ring) = (Size { cols: 100, rows: 30 }, format!("spec of run {run}").into(), Arc::new(ring));

@@ -5,11 +5,15 @@ use std::{
     fs::{self, File},
     io::{BufRead, BufReader, ErrorKind, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use termalive::{model::RawString, pty::shim::ShimSpec};
+use termalive::{
+    model::{RawString, SessionId},
+    pty::shim::{ID_VARIABLE, ShimSpec},
+};
 
 /// Anything awaited takes milliseconds; a test that waits longer has failed.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -23,11 +27,16 @@ pub(crate) struct World {
 impl World {
     /// A keeper whose host runs under `verb`.
     pub(crate) fn start(verb: &str) -> World {
+        World::of(&std::env::current_exe().unwrap(), verb)
+    }
+
+    /// The same with another file of this program.
+    pub(crate) fn of(program: &Path, verb: &str) -> World {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("control")).unwrap();
         listener.set_nonblocking(true).unwrap();
         File::create(folder.path().join("lock")).unwrap();
-        let keeper = Command::new(std::env::current_exe().unwrap())
+        let keeper = Command::new(program)
             .arg("keeper")
             .arg(folder.path().join("lock"))
             .arg(verb)
@@ -174,6 +183,14 @@ pub(crate) fn signal(pid: u32, signal: i32) {
 pub(crate) fn stat(pid: u32) -> Option<Vec<String>> {
     let line = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(line.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
+}
+
+/// The living processes with a session's cookie.
+pub(crate) fn with_cookie(id: u8) -> Vec<u32> {
+    let cookie = format!("{ID_VARIABLE}={}", SessionId([id; 16]));
+    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|e| e.file_name().to_str()?.parse().ok());
+    let has = |env: Vec<u8>| env.split(|b| *b == 0).any(|v| v == cookie.as_bytes());
+    pids.filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(has)).collect()
 }
 
 /// Until it gives something: for what can't be waited for by a descriptor.

@@ -1,0 +1,41 @@
+//! How a process becomes a keeper, whoever started it: session, signals, subreaper, descriptors, limits.
+
+use super::signals::Signals;
+use crate::pty::tree;
+use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid};
+use std::{fs, io, os::fd::RawFd};
+
+/// `detached`: leave the caller's session, and close every descriptor but stdio and these: a pipe of whoever started a
+/// daemon would otherwise never end.
+pub(super) fn become_keeper(detached: Option<&[RawFd]>) -> io::Result<Signals> {
+    if let Some(kept) = detached {
+        let _ = setsid(); // fails where this process leads a group: it is detached then
+        close_others(kept)?;
+    }
+    let signals = Signals::block()?;
+    set_child_subreaper(Some(getpid()))?;
+    tree::set_keeper(std::process::id());
+    let _ = rustix::thread::set_name(c"termalive"); // the kernel calls it "exe" otherwise
+    Ok(signals)
+}
+
+fn close_others(kept: &[RawFd]) -> io::Result<()> {
+    let entries = fs::read_dir("/proc/self/fd")?;
+    let open = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    // Collected first: the folder's own descriptor is in the list, and is closed by now, which gives a harmless error.
+    for fd in open.filter(|fd| *fd > 2 && !kept.contains(fd)).collect::<Vec<_>>() {
+        #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
+        // SAFETY: the process has just begun, on one thread, and by its contract owns nothing but what is kept.
+        unsafe {
+            libc::close(fd);
+        }
+    }
+    Ok(())
+}
+
+/// A session takes four descriptors here: the soft limit becomes the hard one. Gives the old one, for the programs.
+pub(super) fn raise_files() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    (limit.current != limit.maximum && setrlimit(Resource::Nofile, raised).is_ok()).then_some(limit.current).flatten()
+}
