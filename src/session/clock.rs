@@ -6,7 +6,7 @@ use crate::model::{LogTime, Stamp, Wall};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The clock of one session.
-pub struct Clock {
+pub(super) struct Clock {
     base: LogTime,
     running_since: Option<Instant>,
     stopped_at: Option<Instant>,
@@ -14,18 +14,18 @@ pub struct Clock {
 
 impl Clock {
     /// Goes on from `base`, from now.
-    pub fn from(base: LogTime) -> Clock {
+    pub(super) fn from(base: LogTime) -> Clock {
         Clock { base, running_since: Some(Instant::now()), stopped_at: None }
     }
 
     /// Now.
-    pub fn stamp(&self) -> Stamp {
+    pub(super) fn stamp(&self) -> Stamp {
         let run = self.running_since.map_or(Duration::ZERO, |since| since.elapsed());
         Stamp { wall: wall_now(), log: self.base.after(run) }
     }
 
     /// Time doesn't count from here.
-    pub fn pause(&mut self) {
+    pub(super) fn pause(&mut self) {
         if self.running_since.is_some() {
             self.base = self.stamp().log;
             self.running_since = None;
@@ -34,7 +34,7 @@ impl Clock {
     }
 
     /// Time counts again. Says how long it didn't.
-    pub fn go_on(&mut self) -> Duration {
+    pub(super) fn go_on(&mut self) -> Duration {
         if self.running_since.is_none() {
             self.running_since = Some(Instant::now());
         }
