@@ -166,7 +166,7 @@ impl Masks {
         let before = self.before(id);
         let mut next = Vec::new();
         let mut hidden = Vec::new();
-        if row.text.is_empty() {
+        if row.head == row.text.len() {
             let still = before.iter().filter(|pending| pending.blanks > 0);
             next.extend(still.map(|pending| Pending { blanks: pending.blanks - 1, ..*pending }));
         }

@@ -10,7 +10,7 @@ use termalive::{
         Cursor, Event, GapReason, InputText, LogTime, Record, Seq, SessionId, Size, SpanKind, Stamp, Status, Step,
         Wall, parse_duration,
     },
-    stop::Conditions,
+    stop::{Conditions, Inputs},
     wire::{Content, Line},
 };
 
@@ -68,6 +68,9 @@ fn case(text: &str) -> Case {
         }
     }
     let (until, lines, literals, idle, first) = conditions;
+    let mut inputs = Inputs::new();
+    case.records.iter().filter(|record| record.end() <= case.plan.start).for_each(|record| inputs.record(record));
+    case.plan.masks = inputs.last();
     case.plan.conditions = Conditions::parse(&until, &lines, &literals, idle, first).unwrap();
     case
 }
@@ -185,7 +188,7 @@ impl Case {
     }
 }
 
-fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
+pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
     let text = InputText::Shown(unescape(text).as_str().into());
     Event::Input { turn, part: (0, 1), key: None, from: "cli".into(), submit: turn.is_some(), echo, text }
 }
