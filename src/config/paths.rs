@@ -93,8 +93,12 @@ impl Paths {
         };
         let folder = explicit.or_else(|| xdg("XDG_RUNTIME_DIR").map(own)).unwrap_or_else(|| private(&temp));
         let wanted = folder.join(&name);
+        if wanted.as_os_str().len() <= SOCKET_PATH_MAX {
+            return Ok(Paths { state, socket: wanted });
+        }
         let short = format!("{:016x}.sock", hash(&real(&folder).join(&name)));
-        [wanted.clone(), private(&temp).join(&short), private(Path::new("/tmp")).join(&short)]
+        [&temp, Path::new("/tmp")]
+            .map(|temp| private(temp).join(&short))
             .into_iter()
             .find(|path| path.as_os_str().len() <= SOCKET_PATH_MAX)
             .map(|socket| Paths { state, socket })
