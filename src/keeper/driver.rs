@@ -335,7 +335,8 @@ impl Driver {
         // The new keeper was told how things stand; what it can't know stays to be said.
         work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
-            // The old keeper may have got as far as a running program that nobody holds.
+            // The old keeper may have got as far as a running program that nobody holds. Its PTY is gone with the
+            // keeper, so it gets a SIGHUP; one that ignores that has lived long enough for its cookie to be seen.
             tree::kill_found(|| tree::scan_cookie(id, since));
         }
         work.outbox.extend(work.ordered.keys().map(|(id, run)| Out::Order(*id, *run)));
