@@ -56,6 +56,7 @@ fn asking_later_gives_the_same() {
             turn: Some(99),
             part: (0, 1),
             key: None,
+            digest: 0,
             from: "cli".into(),
             submit: true,
             echo: true,
