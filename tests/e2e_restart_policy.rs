@@ -18,7 +18,7 @@ fn fails(times: u32) -> String {
 fn it_comes_back_with_growing_delays() {
     let host = Host::start();
     host.ok(["new", "s", "--restart", "on-failure", "--backoff", "50ms..10s", "--", "sh", "-c", &fails(3)]);
-    host.wait_text("s", "^run 3$");
+    host.wait_row("s", "run 3");
     let session = host.session("s").unwrap();
     assert_eq!((&session["state"], &session["run"], &session["restarts"]), (&json!("running"), &json!(4), &json!(3)));
     let delays = delays(&host, "s");

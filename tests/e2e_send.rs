@@ -39,9 +39,10 @@ fn bytes_arrive_as_the_contract_says() {
         }
         assert_eq!(send.run().expect_code(0).text(), "", "prints nothing");
         host.ok(["send", &name, "--keys", "ctrl+d"]);
-        let raw =
-            String::from_utf8(host.run(["logs", &name, "--raw", "--until-literal", "^D", "--since", "start"]).stdout)
-                .unwrap();
+        let raw = wait_for("all that was typed", || {
+            let raw = String::from_utf8(host.run(["logs", &name, "--raw"]).stdout).unwrap();
+            raw.ends_with("^D").then_some(raw)
+        });
         assert_eq!(raw.strip_prefix("up\n"), Some(&*format!("{shown}^D")), "{args:?}");
     }
 }

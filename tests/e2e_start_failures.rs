@@ -53,5 +53,5 @@ fn a_later_run_that_cannot_start_keeps_the_session() {
     host.run(["new", "s", "--", "no-such-program-anywhere"]).expect_error(1, &["no-such-program-anywhere"]);
     assert!(host.ok(["logs", "s"]).starts_with("first\n"), "the log stays");
     host.sh("s", "echo third");
-    host.wait_text("s", "^third$");
+    host.wait_row("s", "third");
 }

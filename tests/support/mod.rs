@@ -173,6 +173,13 @@ impl Host {
         self.ok(["logs", name, "--since", "start", "--until", regex, "--timeout", "50s"])
     }
 
+    /// Waits until the log, over all runs, has a row that is this. (A wait would end with the run it began in.)
+    pub fn wait_row(&self, name: &str, row: &str) {
+        wait_for(&format!("a row {row:?} of {name}"), || {
+            self.ok(["logs", name]).lines().any(|line| line == row).then_some(())
+        });
+    }
+
     /// `status --json`, without starting a host.
     pub fn status(&self) -> Option<Value> {
         let out = self.cmd(["status", "--json"]).env("TERMALIVE_NO_AUTOSTART", "1").run();
