@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use support::{Host, wait_for};
 
 /// Fails so many times, then stays.
@@ -87,20 +87,8 @@ fn a_policy_survives_the_host() {
     wait_for("the back-off that was begun to be kept", || (host.session("waits")?["run"].as_u64()? >= 2).then_some(()));
 }
 
-/// The delays of the `restarting` events, in seconds.
+/// The delays of the `restarting` events, in milliseconds.
 fn delays(host: &Host, name: &str) -> Vec<f64> {
     let lines = host.run(["logs", name, "--since", "start", "--json", "--events", "all"]).expect_code(0).json_lines();
-    lines.iter().filter(|line| line["event"] == "restarting").map(|line| seconds(&line["after"])).collect()
-}
-
-/// A number of seconds, `1.5s`, or seconds and nanoseconds.
-fn seconds(after: &Value) -> f64 {
-    match after {
-        Value::Object(parts) => parts["secs"].as_f64().unwrap() + parts["nanos"].as_f64().unwrap() / 1e9,
-        Value::String(text) => match text.strip_suffix("ms") {
-            Some(number) => number.parse::<f64>().unwrap() / 1e3,
-            None => text.trim_end_matches('s').parse().unwrap(),
-        },
-        other => other.as_f64().expect("a duration"),
-    }
+    lines.iter().filter(|line| line["event"] == "restarting").map(|line| line["after_ms"].as_f64().unwrap()).collect()
 }

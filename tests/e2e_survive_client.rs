@@ -90,7 +90,9 @@ fn a_line_that_the_kernel_would_cut_is_refused() {
     host.ok(["send", "cooked", &lines]);
     host.wait_text("cooked", "^3000 characters$");
     host.ok(["send", "raw", &format!("{long}ü")]);
-    host.wait_text("raw", "y{500}M-CM-<");
+    let typed = format!("{}M-CM-<", "y".repeat(5000));
+    let raw = || host.run(["logs", "raw", "--raw"]).stdout;
+    wait_for("the long line", || String::from_utf8_lossy(&raw()).contains(&typed).then_some(()));
 }
 
 #[test]

@@ -106,8 +106,16 @@ mod tests {
     #[test]
     fn a_password_shows_its_length_only() {
         let text = InputText::Hidden { len: 7 };
-        let event =
-            Event::Input { turn: None, part: (0, 1), key: None, digest: 0, from: "cli".into(), submit: true, echo: false, text };
+        let event = Event::Input {
+            turn: None,
+            part: (0, 1),
+            key: None,
+            digest: 0,
+            from: "cli".into(),
+            submit: true,
+            echo: false,
+            text,
+        };
         assert!(line(event).contains(r#""hidden":7"#));
     }
 

@@ -4,7 +4,7 @@
 
 use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
-use crate::model::{Event, InputText, MIB, Record, Seq, SessionId};
+use crate::model::{Event, InputText, MIB, Record, Seq, SessionId, Step};
 use crate::pty::tree;
 use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};
@@ -114,7 +114,7 @@ fn unfinished(
     }
     let mut text = Vec::new();
     let mut key = None;
-    let mut found = 0;
+    let (mut found, mut hidden) = (0, false);
     let mut next = seq;
     while found < usize::from(parts.1).min(MAX_PARTS) {
         let page = match ring.first() {
@@ -123,14 +123,18 @@ fn unfinished(
         };
         let Some(last) = page.last().map(|r| r.seq) else { break };
         for event in page.iter().filter_map(|r| r.event().ok()) {
-            if let Event::Input { key: k, digest, text: InputText::Shown(part), .. } = event {
-                text.extend(part.0);
+            if let Event::Input { key: k, digest, text: part, .. } = event {
                 key = key.or(k.map(|k| (k, digest)));
                 found += 1;
+                match part {
+                    InputText::Shown(part) => text.extend(part.0),
+                    InputText::Hidden { .. } => hidden = true,
+                }
             }
         }
         next = last.next();
     }
-    let whole = found == usize::from(parts.1) && next > Seq(0);
+    // of a password nothing is kept: it can be finished by its Enter, not typed
+    let whole = found == usize::from(parts.1) && (!hidden || step == Some(Step::TextDone));
     Ok(whole.then_some(Unfinished { text, key, seq, turn, step }))
 }
