@@ -3,6 +3,8 @@
 //! A case of `tests/echo/*.case` has the form of `follow/scenario.rs`; its end is the reason alone, as a place in captured
 //! bytes says nothing to a reader, and `> row` is what the output ends with.
 
+#![allow(clippy::unwrap_used, reason = "a recording that can't be read fails its test")]
+
 #[path = "follow/scenario.rs"]
 #[allow(dead_code, reason = "shared with the other readings")]
 mod scenario;

@@ -190,7 +190,7 @@ impl Follow {
     }
 
     fn print(&mut self, row: &Row, lf: bool, out: &mut Vec<Frame>) {
-        if self.plan.content != Content::Rows || !self.begun || self.typed.is_echo(&row.text) {
+        if self.plan.content != Content::Rows || !self.begun || self.typed.drops(&row.text) {
             return;
         }
         let known = self.printed.take().unwrap_or_default();
@@ -208,11 +208,11 @@ impl Follow {
         if let Some(end) = self.change_screen(record, event, out) {
             return Some(end);
         }
-        if self.begun && (self.plan.events_all || is_always_shown(record.kind)) {
-            if let Some(line) = event_line(record, event, &self.plan.session) {
-                self.writer.flush(out);
-                self.writer.event(line, out);
-            }
+        if self.begun
+            && (self.plan.events_all || is_always_shown(record.kind))
+            && let Some(line) = event_line(record, event, &self.plan.session)
+        {
+            self.writer.event(line, out);
         }
         match event {
             Event::Starting { run, .. } | Event::Started { run, .. } => (self.run, self.over) = (*run, false),
@@ -223,7 +223,7 @@ impl Follow {
             }
             _ => {}
         }
-        let fired = self.stops.as_mut().and_then(|stops: &mut StopSet| stops.event(event))?;
+        let fired = self.stops.as_mut().and_then(|stops: &mut StopSet| stops.event(event, record.at.log))?;
         Some(self.fire(fired, record.at.wall, out))
     }
 

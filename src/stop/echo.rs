@@ -17,20 +17,20 @@
 //! 6. **Wrapped and cut by the program.** A beginning of the text of at least [`QUOTE`] characters is masked wherever it
 //!    stands, as far as it goes (`Please print DONE when…` in a title); where it goes to the end of the row, the next row goes
 //!    on where it broke off. Only beginnings: a long marker at the end of a prompt must stay an answer.
-//! 7. **The driver's budget.** What is typed with ECHO on is echoed once by the driver, and output can tear it. Until all of
-//!    it has appeared, the next piece of it is masked where it has [`PIECE`] visible characters, also inside a word, or ends
-//!    a row; a final row uses that piece up.
+//! 7. **The driver's budget.** What is typed with ECHO on is echoed once by the driver, and output can tear it anywhere
+//!    (`yes, anDONEd yes again`). Until all of it has appeared, each piece of four characters is masked once: see `budget`.
 //! 8. **Half-typed echoes.** Where an open row ends in a beginning of a text, that end is *held*: a match that needs it isn't
 //!    believed before the row has stood so for [`super::set::HALF_TYPED`]. It may be a prompt, so it isn't hidden for ever.
 
 use super::{
     Input,
+    budget::Budget,
     fold::{FoldedRow, FoldedText, common, is_decoration, is_word},
     inputs::{Text, Typing},
 };
-use crate::model::{Event, Step};
+use crate::model::{Event, LogTime, Step};
 use memchr::memmem;
-use std::{collections::BTreeMap, ops::Range};
+use std::{collections::BTreeMap, ops::Range, time::Duration};
 
 /// Visible characters below which a text is short (rule 4). Four: the shortest markers anyone uses have four.
 const SHORT: usize = 4;
@@ -38,10 +38,10 @@ const SHORT: usize = 4;
 const LONG: usize = 12;
 /// Visible characters of a beginning that is surely a quote (rule 6). 20: half of the narrowest box seen, longer than a marker.
 const QUOTE: usize = 20;
-/// Visible characters of a torn echo's piece in the middle of a row (rule 7). As [`SHORT`].
-const PIECE: usize = 4;
 /// The longest half-typed echo that is looked for, in bytes. 4 KiB: a driver's line buffer.
 const HALF: usize = 4096;
+/// A text that isn't typed after so long never will be. 60 s: as long as a send waits for a program that doesn't read.
+const TYPING: Duration = Duration::from_secs(60);
 /// The most texts that are masked. 1,024: each row is searched for each; with more the oldest go first.
 const MAX_TEXTS: usize = 1024;
 /// How many places a broken-off beginning is tried at in one row. 64: repetitive texts would cost a square otherwise.
@@ -68,8 +68,8 @@ pub(super) struct Masks {
     pending: BTreeMap<u64, Vec<Pending>>,
     /// The row seen last, and the one seen before it.
     latest: (u64, Option<u64>),
-    /// A text is being typed right now.
-    busy: bool,
+    /// Since when a text is being typed, if one is.
+    busy: Option<LogTime>,
     /// The last text of `texts` is the one that may be replaced by a longer one.
     live: bool,
 }
@@ -80,8 +80,8 @@ struct Mask {
     text: FoldedText,
     finder: memmem::Finder<'static>,
     visible: usize,
-    /// How far the driver's one echo has come; nothing when it is whole, or none is due.
-    owed: Option<usize>,
+    /// What has not appeared of the driver's one echo; nothing when it is whole, or none is due.
+    owed: Option<Budget>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +110,12 @@ impl Masks {
     }
 
     /// An event of the log: an input is masked from here on.
-    pub(super) fn event(&mut self, event: &Event) {
-        match event {
-            Event::Input { .. } => self.busy = true,
-            Event::Typed { step, .. } => {
-                self.busy = !matches!(step, Step::TextDone | Step::EnterDone | Step::Abandoned)
-            }
+    pub(super) fn event(&mut self, event: &Event, now: LogTime) {
+        self.busy = match event {
+            Event::Typed { step: Step::TextDone | Step::EnterDone | Step::Abandoned, .. } => None,
+            Event::Input { .. } | Event::Typed { .. } => Some(now),
             _ => return,
-        }
+        };
         for Text { input, replaces } in self.typing.event(event) {
             self.add(&input, replaces);
         }
@@ -130,8 +128,8 @@ impl Masks {
     }
 
     /// True while a text is being typed, so that its echo may stop anywhere for as long as it likes.
-    pub(super) fn is_busy(&self) -> bool {
-        self.busy
+    pub(super) fn is_busy(&self, now: LogTime) -> bool {
+        self.busy.is_some_and(|since| now < since.after(TYPING))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -144,25 +142,27 @@ impl Masks {
         if text.text.is_empty() {
             return;
         }
-        let echoed = grown.map_or(0, |mask| mask.owed.unwrap_or(mask.text.text.len()));
+        let echoed =
+            grown.map_or(0, |mask| mask.owed.map_or(mask.text.text.len(), |left| left.reached(&mask.text.text)));
         self.texts.retain(|mask| mask.text != text || mask.owed.is_some());
         if self.texts.len() == MAX_TEXTS {
             self.texts.remove(0);
         }
         let finder = memmem::Finder::new(text.first()).into_owned();
         let visible = text.first().chars().count();
-        let owed = input.echo.then_some(echoed.min(text.text.len()));
+        let owed = input.echo.then(|| Budget::new(&text.text, echoed.min(text.text.len())));
         self.texts.push(Mask { id: self.next, text, finder, visible, owed });
         self.next += 1;
         self.live = true;
     }
 
     /// What of this row is echo. `open`: the row may still change, so nothing is used up.
-    pub(super) fn row(&mut self, id: u64, text: &str, open: bool) -> Masked {
+    pub(super) fn row(&mut self, id: u64, text: &str, open: bool, now: LogTime) -> Masked {
         if self.texts.is_empty() {
             return Masked::default();
         }
         let row = FoldedRow::new(text);
+        let busy = self.is_busy(now);
         let before = self.before(id);
         let mut next = Vec::new();
         let mut hidden = Vec::new();
@@ -175,7 +175,7 @@ impl Masks {
             let mut found: Vec<Found> = due.filter_map(|pending| mask.goes_on(&row, pending.at)).collect();
             found.extend(mask.begins(&row));
             found.extend(mask.is_quoted(&row));
-            mask.torn(&row, &mut found, open);
+            mask.torn(&row, &mut found, open, busy);
             for Found { row: range, reached } in found {
                 let goes_on = range.end >= row.tail || mask.text.line_end_before(reached) == reached;
                 if goes_on && reached < mask.text.text.len() {
@@ -269,35 +269,25 @@ impl Mask {
         found.map(|(at, length)| Found { row: at..at + length, reached: length }).collect()
     }
 
-    /// Rule 7: the next piece of the driver's echo, unless more of it was found already.
-    fn torn(&mut self, row: &FoldedRow<'_>, found: &mut Vec<Found>, open: bool) {
-        let Some(from) = self.owed else { return };
-        let mut reached = found.iter().map(|f| f.reached).max().unwrap_or(0);
-        if reached <= from {
-            let Some(piece) = self.piece(row, from) else { return };
-            reached = from + piece.len();
-            if piece.len() >= PIECE || (!open && self.stands_apart(row, piece.clone())) {
-                found.push(Found { row: piece, reached });
-            }
-        }
-        if reached == self.text.text.len() {
+    /// Rule 7: pieces of the driver's one echo, apart from what was found already.
+    fn torn(&mut self, row: &FoldedRow<'_>, found: &mut Vec<Found>, open: bool, busy: bool) {
+        let Some(budget) = &mut self.owed else { return };
+        let whole = |f: &Found| f.reached == self.text.text.len() && f.row.len() == f.reached;
+        if found.iter().any(whole) {
             self.owed = None;
-        } else if !open {
-            self.owed = Some(reached);
+            return;
         }
-    }
-
-    /// Where the text from `from` on stands in the row, as far as it goes.
-    fn piece(&self, row: &FoldedRow<'_>, from: usize) -> Option<Range<usize>> {
-        let rest = &self.text.text[from..];
-        if let Some(piece) = char_end(rest, PIECE)
-            && let Some(at) = memmem::find(row.text.as_bytes(), &rest.as_bytes()[..piece])
-        {
-            return Some(at..at + common(&row.text[at..], rest));
+        let known = found.len();
+        let pieces = if known == 0 { budget.pieces(&row.text, &self.text.text) } else { Vec::new() };
+        found.extend(pieces.into_iter().map(|(place, part)| Found { row: place, reached: part.end }));
+        if open {
+            return;
         }
-        let most = rest.len().min(row.text.len()).min(HALF);
-        let ends = |length: &usize| rest.is_char_boundary(*length) && row.text.ends_with(&rest[..*length]);
-        (1..=most).rev().find(ends).map(|length| row.text.len() - length..row.text.len())
+        found.iter().for_each(|f| budget.spend(&(f.reached - f.row.len()..f.reached)));
+        budget.wait(if busy { 0 } else { row.text.len() + 1 });
+        if budget.is_spent() {
+            self.owed = None;
+        }
     }
 
     /// From a match of `text[from..least]` at `at`: also the lines after it, if they stand in the same row.

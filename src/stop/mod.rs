@@ -4,6 +4,7 @@
 //! a log through `terminal`; the verdict goes back to `follow`. It must never depend on when somebody looked: a verdict is a
 //! function of the records and of the log time at the end of the log, and nothing else.
 
+mod budget;
 mod conditions;
 mod cut;
 mod echo;

@@ -117,8 +117,8 @@ impl StopSet {
     }
 
     /// Something other than output happened.
-    pub fn event(&mut self, event: &Event) -> Option<Fired> {
-        self.masks.event(event);
+    pub fn event(&mut self, event: &Event, now: LogTime) -> Option<Fired> {
+        self.masks.event(event, now);
         match event {
             Event::Exited { run, status, .. } if *run >= self.run => Some(Fired::Exit(*status)),
             Event::Starting { run, .. } if *run > self.run => Some(Fired::Exit(Status::Unknown)),
@@ -133,9 +133,9 @@ impl StopSet {
         }
         let old = self.standing.of(row)?;
         if row.more || self.cut.is_some() {
-            return self.part(row, is_final, old);
+            return self.part(row, is_final, old, now);
         }
-        let Masked { mut hidden, held } = self.masks.row(row.id, &row.text, !is_final);
+        let Masked { mut hidden, held } = self.masks.row(row.id, &row.text, !is_final, now);
         hide(&mut hidden, old);
         let sure = held.clone().map(|held| {
             let mut sure = hidden.clone();
@@ -155,7 +155,7 @@ impl StopSet {
     pub fn time(&mut self, now: LogTime) -> Option<Fired> {
         let idle = self.idle_at().filter(|at| *at <= now);
         if let Some(doubt) = self.doubt.take_if(|doubt| doubt.until <= now && idle.is_none_or(|at| doubt.until <= at)) {
-            if !self.masks.is_busy() {
+            if !self.masks.is_busy(now) {
                 return Some(Fired::Pattern { hit: doubt.hit, row: doubt.row });
             }
             self.doubt = Some(Doubt { until: now.after(HALF_TYPED), ..doubt });
@@ -204,7 +204,7 @@ impl StopSet {
     }
 
     /// A part of a row that is too long to be held. An open one is looked at and forgotten.
-    fn part(&mut self, row: &Row, is_final: bool, old: Range<usize>) -> Option<Fired> {
+    fn part(&mut self, row: &Row, is_final: bool, old: Range<usize>, now: LogTime) -> Option<Fired> {
         let cut = self.cut.take();
         if !is_final && cut.is_none() {
             return None;
@@ -212,7 +212,7 @@ impl StopSet {
         let mut cut =
             cut.unwrap_or_else(|| Cut { search: CutRow::new(&self.conditions.patterns), kept: String::new() });
         let text = format!("{}{}", cut.kept, row.text);
-        let mut hidden = self.masks.row(row.id, &text, row.more || !is_final).hidden;
+        let mut hidden = self.masks.row(row.id, &text, row.more || !is_final, now).hidden;
         hide(&mut hidden, old);
         self.is_output(&text, &hidden);
         let upto = if row.more { self.safe_cut(&text, &hidden) } else { text.len() };

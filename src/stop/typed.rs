@@ -42,7 +42,7 @@ impl TypedEcho {
     }
 
     /// True when the row is not to be printed: a part of the echo, or nothing but what stood there already.
-    pub(crate) fn is_echo(&mut self, row: &str) -> bool {
+    pub(crate) fn drops(&mut self, row: &str) -> bool {
         let standing = std::mem::take(&mut self.standing);
         let new = row.strip_prefix(standing.as_str()).or_else(|| row.strip_prefix(standing.trim_end()));
         if !standing.trim_end().is_empty() && new.is_some_and(|new| new.trim().is_empty()) {
@@ -97,7 +97,7 @@ mod tests {
     fn printed(standing: &str, text: &str, echo: bool, rows: &[&str]) -> Vec<String> {
         let mut typed = TypedEcho::new(standing);
         typed.typed(&Input { text: text.into(), echo });
-        rows.iter().filter(|row| !typed.is_echo(row)).map(|row| (*row).to_owned()).collect()
+        rows.iter().filter(|row| !typed.drops(row)).map(|row| (*row).to_owned()).collect()
     }
 
     #[test]

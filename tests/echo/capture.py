@@ -67,28 +67,28 @@ CASES = [
     ("bash at its prompt, no answer", BASH, ["true || echo BUILD_DONE"], ["until BUILD_DONE"], None, "timeout"),
     ("bash at its prompt, a long command", BASH, ["true " + "word " * 30 + "|| echo BUILD_DONE"], ["until BUILD_DONE"], None, "timeout"),
     ("bash at its prompt, a long command with an answer", BASH, ["true " + "word " * 30 + "; echo BUILD_DONE"], ["until BUILD_DONE"], "BUILD_DONE\\n", "pattern"),
-    ("bash, busy", BASH, ["sleep 1", "sleep 0.3 && echo BUILD_DONE"], ["until BUILD_DONE"], None, "pattern"),
+    ("bash, busy", BASH, ["sleep 1", "sleep 0.3 && echo BUILD_DONE"], ["until BUILD_DONE"], "BUILD_DONE\\n", "pattern"),
     ("bash, busy, no answer", BASH, ["sleep 1", "sleep 0.3 || echo BUILD_DONE"], ["until BUILD_DONE"], None, "timeout"),
     ("bash, several lines", BASH, ["true 'a\nb' ||\necho BUILD_DONE"], ["until BUILD_DONE"], None, "timeout"),
     ("bash, several lines and an answer", BASH, ["true 'a\nb' &&\necho BUILD_DONE"], ["until BUILD_DONE"], "BUILD_DONE", "pattern"),
     ("bash, history", BASH, ["true || echo BUILD_DONE", "history | tail -2"], ["until BUILD_DONE"], None, "timeout"),
     ("bash, an error that quotes the command", BASH, ["nosuchcommand_BUILD_DONE"], ["until BUILD_DONE"], None, "timeout"),
-    ("bash, the prompt comes back", BASH, ["ls /dev/null"], [r"until ^bash[^ ]*\\$ ?$"], None, "pattern"),
+    ("bash, the prompt comes back", BASH, ["ls /dev/null"], [r"until ^bash[^ ]*\\$ ?$"], "bash$", "pattern"),
     ("python's prompt", ["python3", "-q"], ['print("DO" + "NE")'], ["until DONE"], "DONE\\n", "pattern"),
     ("python's prompt, no answer", ["python3", "-q"], ['x = "DONE"'], ["until DONE"], None, "timeout"),
     ("python's prompt, continued", ["python3", "-q"], ['for i in "a":\n    x = "DONE"\n'], ["until DONE"], None, "timeout"),
-    ("python's prompt, continued, with an answer", ["python3", "-q"], ['for i in "a":\n    print("DO" + "NE")\n'], ["until DONE"], None, "pattern"),
+    ("python's prompt, continued, with an answer", ["python3", "-q"], ['for i in "a":\n    print("DO" + "NE")\n'], ["until DONE"], "DONE\\n", "pattern"),
     ("cat", ["cat"], ["say DONE when ready"], ["until DONE"], "say DONE when ready\\n", "timeout"),
     ("cat, another text later", ["cat"], ["say DONE when ready", "hello"], ["until DONE"], None, "timeout"),
-    ("no echo", ["sh", "-c", QUIET.split("'", 1)[1][:-1]], ["world"], ["until DONE"], None, "pattern"),
+    ("no echo", ["sh", "-c", QUIET.split("'", 1)[1][:-1]], ["world"], ["until DONE"], "hello world, DONE\\n", "pattern"),
     ("a prompt made with input()", ["python3", "-c", PROMPT], ["do not print DONE"], ["until DONE"], None, "timeout"),
     ("a prompt made with input() and an answer", ["python3", "-c", PROMPT], ["say DONE"], ["until DONE"], "you said something: DONE\\n", "pattern"),
-    ("a yes", ["sh", "-c", 'printf "Go on? [y/N] "; read x; sleep 0.2; echo "you said yes"'], ["y"], ["until y"], None, "pattern"),
+    ("a yes", ["sh", "-c", 'printf "Go on? [y/N] "; read x; sleep 0.2; echo "you said yes"'], ["y"], ["until y"], "you said yes\\n", "pattern"),
     ("a yes without answer", ["sh", "-c", 'printf "Go on? [N] "; read x; sleep 0.2; echo "ok"'], ["y"], ["until y"], None, "timeout"),
-    ("a box", box("done: PLAN_DONE"), [LONG + "PLAN_DONE at the end of it all"], ["until PLAN_DONE"], None, "pattern"),
+    ("a box", box("done: PLAN_DONE"), [LONG + "PLAN_DONE at the end of it all"], ["until PLAN_DONE"], "• done: PLAN_DONE", "pattern"),
     ("a box, no answer", box("no"), [LONG + "PLAN_DONE"], ["until PLAN_DONE"], None, "timeout"),
     ("a box, the marker first", box("no"), ["PLAN_DONE is what you print when you are ready, and not before"], ["until PLAN_DONE"], None, "timeout"),
-    ("a box, the marker first and the answer", box("PLAN_DONE"), ["PLAN_DONE is what you print when you are ready, and not before"], ["until PLAN_DONE"], None, "pattern"),
+    ("a box, the marker first and the answer", box("PLAN_DONE"), ["PLAN_DONE is what you print when you are ready, and not before"], ["until PLAN_DONE"], "• PLAN_DONE", "pattern"),
     ("a flood", ["python3", "-c", FLOOD], ["say DONE when you are ready"], ["until DONE"], None, "timeout"),
 ]
 
@@ -174,28 +174,29 @@ def capture(command, steps, flood):
     return program
 
 
-def torn(most=2000):
-    """Types into a flood until the driver's echo comes in pieces; the records around it."""
+def torn(most=100):
+    """Types into a flood; the records around each echo of the driver that came in pieces."""
     program = Program(["yes", "yes, and yes again"])
     ended = threading.Event()
     reader = threading.Thread(target=lambda: [program.read(0.01) for _ in iter(ended.is_set, True)])
     reader.start()
-    found = None
+    typed = []
     for number in range(most):
         time.sleep(0.02)
         text = f"say PLAN_DONE when ready {number}"
+        typed.append((len(program.records), text))
         program.records.append([program.ms(), "in", text])
-        at = len(program.records)
         os.write(program.fd, text.encode() + b"\r")
-        time.sleep(0.03)
-        after = program.records[at - 1 : at + 12]
-        if text not in "".join(r[2] for r in after if r[1] == "out"):
-            found = after
-            break
+        time.sleep(0.02)
+    time.sleep(0.2)
     ended.set()
     reader.join()
     program.end()
-    return found
+    written = "".join(r[2] for r in program.records if r[1] == "out")
+    for at, text in typed:
+        pieces = [n for n, r in enumerate(program.records[at : at + 40]) if r[1] == "out" and re.search("PLAN|DONE|ready|when", r[2])]
+        if text not in written and len(pieces) and pieces[-1] < 8:
+            yield program.records[at : at + pieces[-1] + 1]
 
 
 def main():
@@ -210,8 +211,10 @@ def main():
         out += [] if printed is None else [f"> {printed}"]
         out.append(f"= {end}\n")
         print(name, len(program.records), file=sys.stderr)
-    for number in range(3):
-        records = torn()
+    captured = []
+    while len(captured) < 4:
+        captured += torn()
+    for number, records in enumerate(captured[:4]):
         out.append(f"## a flood that tears the echo, {number}\nturn\nuntil PLAN_DONE")
         out += [f"{ms} {kind} {text}" for ms, kind, text in records] + [f"{records[-1][0] + 60000} now live", "= timeout\n"]
     with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "captured.case"), "w") as file:
