@@ -106,7 +106,7 @@ fn a_program_finds_what_it_was_promised() {
     }
     let soft = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap();
     assert!(text.lines().any(|l| l == soft.to_string()), "soft limit {soft} not in {text}");
-    assert!(text.contains("/dev/pts/") && text.contains("Ss+"), "{text}");
+    assert!(text.contains("/dev/pts/") && text.contains("s+\n"), "{text}");
     host.order_spawn(2, 1, &crate::world::spec(&["ls", "-1", "/proc/self/fd"], "/bin/ls"));
     host.expect("spawned");
     assert_eq!(host.read(2, "3\n"), "0\n1\n2\n3\n", "3 is the folder it reads");
@@ -336,6 +336,8 @@ fn a_first_host_that_fails_ends_the_keeper() {
 fn an_orderly_end() {
     let (mut world, mut host) = World::with_host();
     host.spawn(1, 1, "cat");
+    let group = stat(host.pid()).unwrap()[2].clone();
+    assert_eq!(group, host.pid().to_string(), "Ctrl+C would reach the host");
     signal(world.keeper.id(), SIGTERM);
     host.expect("shutdown");
     signal(world.keeper.id(), SIGTERM);
