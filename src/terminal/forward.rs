@@ -25,8 +25,8 @@ pub(super) struct Forward {
     pub(super) top: i32,
     /// Its last line on the screen.
     pub(super) bottom: i32,
-    /// The cursor has gone back since something was overwritten: what is overwritten next was to be seen.
-    pub(super) back: bool,
+    /// On its last line nothing stands from this column on.
+    pub(super) extent: usize,
     /// Characters written or erased since the row was judged.
     pub(super) written: usize,
     /// The text as it was judged last.
@@ -51,7 +51,7 @@ impl Forward {
             off: String::new(),
             top: line,
             bottom: line,
-            back: false,
+            extent: 0,
             written: 0,
             judged: None,
             old: false,
@@ -71,7 +71,7 @@ impl Forward {
 
     /// The row's lines by the emulator's wrapping, up to line `highest`.
     pub(super) fn measure(&mut self, grid: &Grid<Cell>, line: i32, highest: i32) {
-        (self.top, self.bottom) = (line, line);
+        (self.top, self.bottom, self.extent) = (line, line, usize::MAX);
         while self.top > highest && wraps(grid, self.top - 1) {
             self.top -= 1;
         }
@@ -84,7 +84,8 @@ impl Forward {
     pub(super) fn text(&self, grid: &Grid<Cell>, last: i32) -> String {
         let mut text = String::with_capacity(self.off.len() + grid.columns());
         text.push_str(&self.off);
-        push_lines(grid, self.top, last, &mut text);
+        let within = if last == self.bottom { self.extent } else { usize::MAX };
+        push_lines(grid, self.top, last, within, &mut text);
         text.truncate(text.trim_end_matches(' ').len());
         text
     }
@@ -110,12 +111,18 @@ impl Forward {
         len > LONG && self.written < len / LONG_PART
     }
 
+    /// The row is about to go on in a line below its last.
+    pub(super) fn grow(&mut self, line: i32) {
+        (self.bottom, self.extent) = (line, 0);
+    }
+
     /// The screen is about to scroll by a line, the row being at its end.
     pub(super) fn scroll(&mut self, grid: &Grid<Cell>) {
         if self.top == 0 {
             push_cells(grid, 0, grid.columns(), &mut self.off);
         }
         self.top = (self.top - 1).max(0);
+        self.extent = 0;
     }
 
     /// True when a line feed at `line` leaves the row: nothing of it stands below.
@@ -140,9 +147,13 @@ impl Forward {
         Some(std::mem::replace(&mut self.off, rest))
     }
 
-    /// Something was written: what stood there since reading began is part of a row of now.
-    pub(super) fn touch(&mut self, written: usize) {
-        self.written += written;
+    /// Something changes on one of its lines, before column `end`: what stood there since reading began is part of a row of
+    /// now.
+    pub(super) fn touch(&mut self, line: i32, end: usize) {
+        self.written += 1;
+        if line == self.bottom {
+            self.extent = self.extent.max(end);
+        }
         self.old = false;
         self.fresh = false;
     }

@@ -4,6 +4,7 @@
 //! at or wiped; `forward` and `frames` know what they are.
 
 use super::screen::{Flow, SYNC_MAX, Screen};
+use crate::model::Cursor;
 use alacritty_terminal::{
     grid::Dimensions,
     term::TermMode,
@@ -29,12 +30,15 @@ impl Handler for Screen {
         if self.grid().cursor.input_needs_wrap {
             self.before_wrap();
         }
-        let (line, _) = self.cursor();
-        self.touch(line, 1);
         self.term.put_tab(count);
+        let (line, column) = self.cursor();
+        self.touch(line, column);
     }
 
     fn linefeed(&mut self) {
+        if let Some(end) = self.line_end {
+            (self.mark, self.end) = (Cursor { byte: end.byte - 1, ..end }, end);
+        }
         let (line, _) = self.cursor();
         let scrolls = line + 1 == self.region.end;
         let to = if scrolls || line + 1 >= self.lines() { line } else { line + 1 };
@@ -51,7 +55,6 @@ impl Handler for Screen {
         let (_, column) = self.cursor();
         if let Flow::Forward(row) = &mut self.flow {
             row.fresh = row.top == to && column == 0;
-            row.back = true;
         }
     }
 
@@ -64,12 +67,10 @@ impl Handler for Screen {
 
     #[inline]
     fn carriage_return(&mut self) {
-        self.set_back();
         self.term.carriage_return();
     }
 
     fn backspace(&mut self) {
-        self.set_back();
         self.term.backspace();
     }
 
@@ -135,19 +136,19 @@ impl Handler for Screen {
     }
 
     fn scroll_up(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_scroll(self.region.start, n);
         self.term.scroll_up(n);
     }
 
     fn scroll_down(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_push_down(self.region.start, n);
         self.term.scroll_down(n);
     }
 
     fn insert_blank_lines(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         let (line, _) = self.cursor();
         if self.region.contains(&line) {
             self.before_push_down(line, n);
@@ -156,7 +157,7 @@ impl Handler for Screen {
     }
 
     fn delete_lines(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         let (line, _) = self.cursor();
         if self.region.contains(&line) {
             self.before_wipe_lines(line..(line + n as i32).min(self.region.end), line..self.region.end);
@@ -167,6 +168,7 @@ impl Handler for Screen {
     fn insert_blank(&mut self, n: usize) {
         let (line, column) = self.cursor();
         self.before_erase(line, column..self.term.columns(), true);
+        self.touch(line, self.term.columns());
         self.term.insert_blank(n);
     }
 
@@ -225,7 +227,7 @@ impl Handler for Screen {
     }
 
     fn decaln(&mut self) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_wipe_lines(0..self.lines(), 0..self.lines());
         self.term.decaln();
     }
@@ -288,7 +290,7 @@ impl Handler for Screen {
         }
         let region = (top as i32 - 1).min(self.lines())..(bottom as i32).min(self.lines());
         if region != (0..self.lines()) {
-            self.to_frames();
+            self.turn_to_frames();
         }
         self.region = region;
         self.moving(|s| s.term.set_scrolling_region(top, Some(bottom)));

@@ -6,10 +6,12 @@
 pub mod keys;
 pub mod modes;
 pub mod paste;
+mod area;
 mod forward;
 mod frames;
 mod handler;
 mod lexer;
+mod plain;
 mod rows;
 mod screen;
 mod seen;

@@ -5,6 +5,7 @@
 use super::{
     RowEvent, RowSource,
     lexer::{Lexer, Piece},
+    plain::Plain,
     screen::Screen,
 };
 use crate::model::{Cursor, LogTime, Size};
@@ -25,7 +26,12 @@ pub struct Rows {
     here: Cursor,
     /// The end of the last final row.
     last_end: Cursor,
-    plain: PlainText,
+    runs: Runs,
+    /// The beginning of a character, and where it stands.
+    held: Vec<u8>,
+    held_at: Cursor,
+    /// What the emulator hasn't seen yet.
+    ahead: Plain,
 }
 
 impl Rows {
@@ -38,24 +44,34 @@ impl Rows {
             running: false,
             here: Cursor::default(),
             last_end: Cursor::default(),
-            plain: PlainText::default(),
+            runs: Runs::default(),
+            held: Vec::new(),
+            held_at: Cursor::default(),
+            ahead: Plain::default(),
         }
     }
 
     /// Reading starts here: what stands on the screen now is old. Rows that stand there and don't change are never judged
     /// or final; the row of the cursor stays open and comes with its whole text when it is final.
     pub fn baseline(&mut self) {
+        self.catch_up();
         self.screen.baseline();
     }
 
     /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
-        self.screen.open_text()
+        match self.ahead.is_empty() {
+            true => self.screen.open_text(),
+            false => String::from_utf8_lossy(self.ahead.tail()).into_owned(),
+        }
     }
 
     /// Time passes: what was to be settled by `now` is.
     fn pass(&mut self, now: LogTime) {
         while let Some(due) = self.screen.deadline().filter(|due| *due <= now) {
+            if !self.ahead.tail().is_empty() {
+                self.catch_up();
+            }
             self.screen.now = due;
             self.screen.settle(self.here);
         }
@@ -63,16 +79,104 @@ impl Rows {
         self.screen.sync = self.screen.sync.filter(|end| now < *end);
     }
 
+    /// A piece, and if it ends with the beginning of a character, which nothing completes, the sign for that.
+    fn sound_piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
+        let broken = if piece == Piece::Run { broken_tail(bytes) } else { 0 };
+        if broken == 0 {
+            return self.piece(start, bytes, piece);
+        }
+        let whole = bytes.len() - broken;
+        self.sound_piece(start, &bytes[..whole], piece);
+        self.running = true;
+        let end = Cursor { byte: start.byte + bytes.len() as u32, ..start };
+        self.piece(Cursor { byte: start.byte + whole as u32, ..start }, REPLACEMENT, piece);
+        self.here = end;
+    }
+
+    /// Completes the character that was held back; returns what comes after it.
+    ///
+    /// The parser takes characters that come in two parts, but loses what follows some of them.
+    fn complete<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.held.is_empty() || bytes.is_empty() {
+            return bytes;
+        }
+        let next = bytes.iter().enumerate().find_map(|(i, byte)| {
+            self.held.push(*byte);
+            (!incomplete(&self.held)).then_some(i)
+        });
+        let taken = match next {
+            None => bytes.len(),
+            Some(i) => {
+                let held = std::mem::take(&mut self.held);
+                let here = self.here;
+                let (whole, taken) = match std::str::from_utf8(&held) {
+                    Ok(_) => (&held[..], i + 1),
+                    Err(_) => (REPLACEMENT, i),
+                };
+                self.piece(self.held_at, whole, Piece::Run);
+                self.here = here;
+                taken
+            }
+        };
+        self.here.byte += taken as u32;
+        &bytes[taken..]
+    }
+
+    /// Takes lines of plain text without the emulator. Returns how many bytes were taken.
+    fn plain_lines(&mut self, bytes: &[u8]) -> usize {
+        if !self.lexer.ground() || (self.ahead.is_empty() && (self.running || !self.screen.fresh())) {
+            return 0;
+        }
+        let (mut taken, mut kept, mut count, start) = (0, 0, 0, self.here);
+        while let Some((text, len)) = self.ahead.line(&bytes[taken..]) {
+            (taken, count) = (taken + len, count + 1);
+            self.last_end = Cursor { byte: start.byte + taken as u32, ..start };
+            self.screen.plain_row(text, self.last_end);
+            if !self.ahead.tail().is_empty() {
+                self.ahead.keep(&bytes[..taken], 1, self.screen.lines());
+                (kept, count) = (taken, 0);
+            }
+        }
+        self.ahead.keep(&bytes[kept..taken], count, self.screen.lines());
+        self.here.byte += taken as u32;
+        let rest = &bytes[taken..];
+        if !rest.is_empty() && self.ahead.begin(self.here, rest) {
+            self.here.byte += rest.len() as u32;
+            self.screen.change();
+            return bytes.len();
+        }
+        taken
+    }
+
+    /// Lets the emulator see what was taken without it.
+    fn catch_up(&mut self) {
+        if self.ahead.is_empty() {
+            return;
+        }
+        let here = self.here;
+        let (lines, parts) = self.ahead.take();
+        self.parser.advance(&mut self.screen.term, &lines);
+        self.running = false;
+        let changed = self.screen.caught_up();
+        for (at, part) in parts {
+            self.piece(at, &part, Piece::Run);
+            self.running = true;
+        }
+        self.screen.changed_at(changed);
+        self.here = here;
+    }
+
     fn piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
         let end = Cursor { byte: start.byte + bytes.len() as u32, ..start };
         if !self.running {
             self.screen.mark = start;
         }
-        self.screen.end = if piece == Piece::Run { self.screen.mark } else { end };
+        self.screen.end = if piece == Piece::Control { end } else { self.screen.mark };
+        self.screen.line_end = (piece == Piece::Line).then_some(end);
         self.parser.advance(&mut self.screen, bytes);
-        self.plain.add(start, bytes.len(), piece);
+        self.runs.add(start, bytes.len(), piece);
         while let Some((mut row, rest)) = self.screen.cut() {
-            self.last_end = self.plain.place(rest).unwrap_or(self.last_end).max(self.last_end);
+            self.last_end = self.runs.place(rest).unwrap_or(self.last_end).max(self.last_end);
             row.end = self.last_end;
             self.screen.out.push(RowEvent::Final(row));
         }
@@ -88,14 +192,30 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
         self.pass(now);
         self.here = at;
-        let mut rest = bytes;
+        let mut rest = self.complete(bytes);
         while !rest.is_empty() {
+            let n = self.plain_lines(rest);
+            if n > 0 {
+                rest = &rest[n..];
+                continue;
+            }
+            self.catch_up();
             let goes_on = !self.lexer.ground();
             let (n, piece) = self.lexer.next(rest);
             self.running = if piece == Piece::Control { goes_on } else { self.running };
-            self.piece(self.here, &rest[..n], piece);
-            rest = &rest[n..];
-            self.running = piece == Piece::Run && rest.is_empty();
+            let broken = if piece == Piece::Run { broken_tail(&rest[..n]) } else { 0 };
+            self.sound_piece(self.here, &rest[..n - broken], piece);
+            if piece == Piece::Control && self.lexer.broken_off() {
+                self.parser.advance(&mut self.screen, &[CANCEL]);
+            }
+            self.running = piece == Piece::Run;
+            if broken > 0 {
+                self.held.extend_from_slice(&rest[n - broken..n]);
+                self.held_at = self.here;
+                self.here.byte += broken as u32;
+            }
+            rest = self.complete(&rest[n..]);
+            self.running &= rest.is_empty();
         }
         std::mem::swap(out, &mut self.screen.out);
     }
@@ -112,6 +232,7 @@ impl RowSource for Rows {
 
     fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
+        self.catch_up();
         (self.screen.mark, self.screen.end) = (self.here, self.here);
         self.screen.resize(size);
         std::mem::swap(out, &mut self.screen.out);
@@ -119,9 +240,27 @@ impl RowSource for Rows {
 
     fn finish(&mut self, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
+        self.catch_up();
         self.screen.finish(self.here);
         std::mem::swap(out, &mut self.screen.out);
     }
+}
+
+/// Breaks an escape sequence off.
+const CANCEL: u8 = 0x18;
+
+/// What stands for bytes that are no character.
+const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
+
+/// How many bytes at the end are the beginning of a character.
+fn broken_tail(run: &[u8]) -> usize {
+    let tail = run.iter().rev().take(3).position(|b| *b >= 0xc0).map_or(0, |i| i + 1);
+    if incomplete(&run[run.len() - tail..]) { tail } else { 0 }
+}
+
+/// True for the beginning of a character.
+fn incomplete(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
 }
 
 /// The parser isn't to hold synchronized updates back: `screen` knows of them, and places stay exact.
@@ -139,7 +278,7 @@ impl Timeout for NoSync {
 /// Where the plain text stands that was read last, so that a place in it can be found from its end: a row that is too long
 /// for one is cut in the middle.
 #[derive(Default)]
-struct PlainText {
+struct Runs {
     /// Runs and how many bytes of plain text came before them.
     runs: VecDeque<(u64, Cursor)>,
     total: u64,
@@ -148,7 +287,7 @@ struct PlainText {
 /// Runs remembered: a screenful of text that comes byte by byte.
 const RUNS_MAX: usize = 4096;
 
-impl PlainText {
+impl Runs {
     fn add(&mut self, start: Cursor, len: usize, piece: Piece) {
         if piece != Piece::Run {
             self.runs.clear();

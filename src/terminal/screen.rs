@@ -6,6 +6,7 @@
 
 use super::{
     ROW_CUT, Row, RowEvent, SETTLE,
+    area::Area,
     forward::{Forward, boundary},
     frames::{Frames, Out, last_line},
     seen::fresh,
@@ -14,8 +15,7 @@ use super::{
 use crate::model::{Cursor, LogTime, Size};
 use alacritty_terminal::{
     event::VoidListener,
-    grid::{Dimensions, Grid},
-    index::Line,
+    grid::{Charsets, Dimensions, Grid},
     term::{Config, Term, TermMode, cell::Cell},
 };
 use std::{ops::Range, time::Duration};
@@ -24,6 +24,8 @@ use std::{ops::Range, time::Duration};
 pub(super) struct Screen {
     pub(super) term: Term<VoidListener>,
     pub(super) flow: Flow,
+    /// After the last character written, as one reads: what is overwritten before it was to be seen.
+    pub(super) pen: (i32, usize),
     /// What the main screen was, while the alternate one is shown.
     main: Option<Main>,
     pub(super) ids: u64,
@@ -34,9 +36,11 @@ pub(super) struct Screen {
     /// When something visible changed that hasn't been looked at since.
     changed: Option<LogTime>,
     pub(super) now: LogTime,
-    /// Where the piece begins that is being fed, and where it ends.
+    /// Where the piece begins that is being fed, and where a row that is final by it ends.
     pub(super) mark: Cursor,
     pub(super) end: Cursor,
+    /// Where the piece ends, if a line feed ends it.
+    pub(super) line_end: Option<Cursor>,
     pub(super) out: Vec<RowEvent>,
 }
 
@@ -62,23 +66,22 @@ pub(super) const SYNC_MAX: Duration = Duration::from_millis(150);
 /// Lines kept above the screen while it is resized: more than a full screen of the largest size can wrap into.
 const RESIZE_LINES: usize = 1 << 20;
 
-/// The emulator's least number of columns (a wide character takes two).
-const COLUMNS_MIN: usize = 2;
-
 impl Screen {
     pub(super) fn new(size: Size) -> Screen {
         let area = Area::new(size);
         Screen {
             term: Term::new(Config { scrolling_history: 0, ..Config::default() }, &area, VoidListener),
             flow: Flow::Forward(Forward { fresh: true, ..Forward::begin(0, 0) }),
+            pen: (0, 0),
             main: None,
             ids: 1,
-            region: 0..area.lines as i32,
+            region: 0..area.screen_lines() as i32,
             sync: None,
             changed: None,
             now: LogTime::default(),
             mark: Cursor::default(),
             end: Cursor::default(),
+            line_end: None,
             out: Vec::new(),
         }
     }
@@ -106,17 +109,51 @@ impl Screen {
         self.changed = Some(self.now);
     }
 
-    pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
-        rows.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Final, id, text, end));
+    /// When something changed last that hasn't been looked at.
+    pub(super) fn changed_at(&mut self, changed: Option<LogTime>) {
+        self.changed = changed;
     }
 
-    fn hand_out(&mut self, event: fn(Row) -> RowEvent, id: u64, mut text: String, end: Cursor) {
+    /// True when the row has just begun and plain text is a row as it stands.
+    pub(super) fn fresh(&self) -> bool {
+        let Flow::Forward(row) = &self.flow else { return false };
+        let mode = self.term.mode();
+        row.fresh
+            && mode.contains(TermMode::LINE_WRAP)
+            && !mode.contains(TermMode::INSERT)
+            && self.grid().cursor.charsets == Charsets::default()
+    }
+
+    /// A row of plain text that the emulator hasn't seen is final.
+    pub(super) fn plain_row(&mut self, text: String, end: Cursor) {
+        let Flow::Forward(row) = &mut self.flow else { return };
+        let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
+        self.change();
+        self.hand_out(RowEvent::Final, Out::row(id, text), end);
+    }
+
+    /// The emulator has seen lines that were final before; returns when something changed last.
+    pub(super) fn caught_up(&mut self) -> Option<LogTime> {
+        let (line, _) = self.cursor();
+        if let Flow::Forward(row) = &self.flow {
+            self.flow = Flow::Forward(Forward { fresh: true, ..Forward::begin(row.id, line) });
+        }
+        self.pen = (line, 0);
+        self.changed
+    }
+
+    pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
+        rows.into_iter().for_each(|row| self.hand_out(RowEvent::Final, row, end));
+    }
+
+    fn hand_out(&mut self, event: fn(Row) -> RowEvent, row: Out, end: Cursor) {
+        let Out { id, mut text, more } = row;
         while text.len() > ROW_CUT {
             let rest = text.split_off(boundary(&text, ROW_CUT));
             self.out.push(event(Row { id, text, more: true, end }));
             text = rest;
         }
-        self.out.push(event(Row { id, text, more: false, end }));
+        self.out.push(event(Row { id, text, more, end }));
     }
 
     /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
@@ -129,10 +166,10 @@ impl Screen {
     fn look_at(&mut self, end: Cursor) {
         let grid = self.term.grid();
         let judged = match &mut self.flow {
-            Flow::Forward(row) => row.judge(grid).map(|text| (row.id, text)).into_iter().collect(),
+            Flow::Forward(row) => row.judge(grid).map(|text| Out::row(row.id, text)).into_iter().collect(),
             Flow::Frames(frames) => frames.look(grid, self.now, self.changed.unwrap_or(self.now), &mut self.ids),
         };
-        judged.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Judged, id, text, end));
+        judged.into_iter().for_each(|row| self.hand_out(RowEvent::Judged, row, end));
     }
 
     /// When there is something to settle.
@@ -152,13 +189,16 @@ impl Screen {
     }
 
     /// From here on the program is taken to paint the screen.
-    pub(super) fn to_frames(&mut self) {
+    pub(super) fn turn_to_frames(&mut self) {
         let Flow::Forward(row) = &self.flow else { return };
         row.mark_wraps(self.term.grid_mut());
         self.look();
         let Flow::Forward(row) = &mut self.flow else { return };
         let open = (!row.old).then(|| (row.top, row.id, std::mem::take(&mut row.off)));
-        self.flow = Flow::Frames(Frames::stands(self.term.grid(), open, self.now, &mut self.ids));
+        let unseen = (row.written > 0).then_some(row.top..row.bottom + 1);
+        let mut frames = Frames::stands(self.term.grid(), open, self.now, &mut self.ids);
+        unseen.into_iter().flatten().for_each(|line| frames.unsee(line));
+        self.flow = Flow::Frames(frames);
     }
 
     /// What stands on the screen is old.
@@ -207,7 +247,7 @@ impl Screen {
         let column = column + usize::from(grid.cursor.input_needs_wrap);
         push_cells(grid, line, column, &mut text);
         let mut whole = text[..before].to_owned();
-        push_lines(grid, line, row.bottom.max(line), &mut whole);
+        push_lines(grid, line, row.bottom.max(line), usize::MAX, &mut whole);
         if whole.len() > text.len() { whole } else { text }
     }
 
@@ -228,7 +268,7 @@ impl Screen {
             Flow::Forward(row) => {
                 let text = row.text(grid, row.bottom);
                 row.old = true;
-                if text.is_empty() { Vec::new() } else { vec![(row.id, text)] }
+                if text.is_empty() { Vec::new() } else { vec![Out::row(row.id, text)] }
             }
         }
     }
@@ -247,6 +287,7 @@ impl Screen {
         let pending = self.pending();
         self.main = Some(Main { flow: kept, pending, resized: false });
         self.flow = flow;
+        self.pen = (0, 0);
     }
 
     /// The alternate screen is about to be left: it was looked at, and is not printed.
@@ -258,8 +299,12 @@ impl Screen {
     pub(super) fn back_on_main(&mut self) {
         let Some(main) = self.main.take() else { return };
         self.flow = main.flow;
+        self.pen = self.cursor();
         if main.resized {
             self.adopt_size();
+        }
+        if self.region != (0..self.lines()) {
+            self.turn_to_frames(); // left behind by the program on the other screen
         }
     }
 
@@ -273,6 +318,7 @@ impl Screen {
         self.term.set_options(Config { scrolling_history: RESIZE_LINES, ..Config::default() });
         self.term.resize(area);
         self.region = 0..self.lines();
+        self.pen = self.cursor();
         if let Some(main) = &mut self.main {
             main.resized = true;
         }
@@ -313,44 +359,12 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let text = row.text(self.term.grid(), line);
         let id = row.id;
-        self.hand_out(RowEvent::Final, id, text, end);
+        self.hand_out(RowEvent::Final, Out::row(id, text), end);
         for _ in line + 1..to {
             let id = fresh(&mut self.ids);
-            self.hand_out(RowEvent::Final, id, String::new(), end);
+            self.hand_out(RowEvent::Final, Out::row(id, String::new()), end);
         }
         self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
-    }
-
-    /// True when something visible stands in the cells.
-    pub(super) fn any_visible(&self, line: i32, columns: Range<usize>) -> bool {
-        let row = &self.grid()[Line(line)];
-        let columns = columns.start.min(row.len())..columns.end.min(row.len());
-        columns.into_iter().any(|c| super::text::visible(&row[alacritty_terminal::index::Column(c)]))
-    }
-}
-
-/// A size as the emulator takes it.
-pub(super) struct Area {
-    columns: usize,
-    lines: usize,
-}
-
-impl Area {
-    fn new(size: Size) -> Area {
-        Area { columns: usize::from(size.cols).max(COLUMNS_MIN), lines: usize::from(size.rows).max(1) }
-    }
-}
-
-impl Dimensions for Area {
-    fn total_lines(&self) -> usize {
-        self.lines
-    }
-
-    fn screen_lines(&self) -> usize {
-        self.lines
-    }
-
-    fn columns(&self) -> usize {
-        self.columns
+        self.pen = (to, 0);
     }
 }

@@ -4,7 +4,7 @@ use super::{
     forward::Forward,
     screen::{Flow, Screen},
     seen::fresh,
-    text::{blank, visible},
+    text::{any_visible, blank, visible},
 };
 use alacritty_terminal::{
     grid::Dimensions,
@@ -29,7 +29,7 @@ impl Screen {
             let row = &self.grid()[Line(line)];
             let marks = |column: usize| row[Column(column)].zerowidth().map_or(0, <[char]>::len);
             if marks(before).max(marks(before.saturating_sub(1))) < MARKS_MAX {
-                self.touch(line, 1);
+                self.touch(line, column + 1);
                 self.term.input(c);
             }
             return;
@@ -37,10 +37,10 @@ impl Screen {
         let wide_at_end = width > 1 && column + 1 >= self.term.columns();
         if self.term.mode().contains(TermMode::LINE_WRAP) && (needs_wrap || wide_at_end) {
             self.before_wrap();
-            self.touch(line, 1);
-            self.touch(self.wrapped_to(line), 1);
+            self.touch(self.wrapped_to(line), width);
         } else {
             self.before_write(line, column, c);
+            self.touch(line, column + width);
         }
         self.term.input(c);
     }
@@ -48,44 +48,36 @@ impl Screen {
     /// A character is about to be written into a cell.
     #[inline]
     pub(super) fn before_write(&mut self, line: i32, column: usize, c: char) {
-        let back = match &self.flow {
-            Flow::Forward(row) => row.back,
-            Flow::Frames(frames) => frames.back,
-        };
-        if back {
+        if (line, column) < self.pen {
             let cell = &self.grid()[Line(line)][Column(column)];
             if visible(cell) && cell.c != c {
-                self.overwriting(line);
+                self.overwriting(line, column);
             }
         }
-        self.touch(line, 1);
+        self.touch(line, column + 1);
     }
 
     /// What stands on the line is about to be overwritten or erased, for the first time since the cursor went back.
-    fn overwriting(&mut self, line: i32) {
+    fn overwriting(&mut self, line: i32, column: usize) {
+        self.pen = (line, column);
         let columns = self.term.columns();
         let look = match &mut self.flow {
-            Flow::Forward(row) => {
-                row.back = false;
-                !row.too_long_to_judge(columns)
-            }
-            Flow::Frames(frames) => {
-                frames.back = false;
-                frames.news(line..line + 1)
-            }
+            Flow::Forward(row) => !row.too_long_to_judge(columns),
+            Flow::Frames(frames) => frames.news(line..line + 1),
         };
         if look {
             self.look();
         }
     }
 
-    /// Something visible changes on the line.
+    /// Something visible is written on the line, before column `end`.
     #[inline]
-    pub(super) fn touch(&mut self, line: i32, written: usize) {
+    pub(super) fn touch(&mut self, line: i32, end: usize) {
         match &mut self.flow {
-            Flow::Forward(row) => row.touch(written),
+            Flow::Forward(row) => row.touch(line, end),
             Flow::Frames(frames) => frames.write(line),
         }
+        self.pen = self.pen.max((line, end));
         self.change();
     }
 
@@ -99,17 +91,14 @@ impl Screen {
         let (line, _) = self.cursor();
         let (scrolls, to) = (line + 1 == self.region.end, self.wrapped_to(line));
         match &mut self.flow {
-            Flow::Forward(row) if scrolls => row.scroll(self.term.grid()),
-            Flow::Forward(row) => row.bottom = row.bottom.max(to),
+            Flow::Forward(row) if scrolls => {
+                self.pen.0 -= 1;
+                row.scroll(self.term.grid());
+            }
+            Flow::Forward(row) if to > row.bottom => row.grow(to),
+            Flow::Forward(_) => (),
             Flow::Frames(_) if scrolls => self.before_scroll(self.region.start, 1),
             Flow::Frames(_) => (),
-        }
-    }
-
-    pub(super) fn set_back(&mut self) {
-        match &mut self.flow {
-            Flow::Forward(row) => row.back = true,
-            Flow::Frames(frames) => frames.back = true,
         }
     }
 
@@ -120,7 +109,6 @@ impl Screen {
         let (to, column) = self.cursor();
         match &mut self.flow {
             Flow::Frames(frames) => {
-                frames.back = true;
                 if to < from && frames.written {
                     self.look();
                 }
@@ -130,10 +118,9 @@ impl Screen {
                 self.leave_row(bottom, to, end);
             }
             Flow::Forward(row) => {
-                row.back = true;
                 row.fresh &= column == 0 && to == row.top;
                 if to < row.top {
-                    self.to_frames();
+                    self.turn_to_frames();
                 }
             }
         }
@@ -147,6 +134,7 @@ impl Screen {
             return;
         }
         let lost = top > 0 || self.alternate();
+        self.pen.0 -= n;
         let Flow::Frames(frames) = &mut self.flow else { return };
         if lost && frames.news(top..top + n) {
             self.look();
@@ -198,19 +186,14 @@ impl Screen {
     /// Cells of a line are about to be erased or moved. `behind`: what stands there is what was to be seen only if the
     /// cursor has gone back; else it is what a rewriting hasn't reached.
     pub(super) fn before_erase(&mut self, line: i32, columns: Range<usize>, behind: bool) {
-        if !self.any_visible(line, columns) {
+        if !any_visible(self.grid(), line, columns.clone()) {
             return;
         }
-        let back = match &self.flow {
-            Flow::Forward(row) => row.back,
-            Flow::Frames(frames) => frames.back,
-        };
-        if back || !behind {
-            self.overwriting(line);
-            self.set_back();
+        if !behind || (line, columns.start) < self.pen {
+            self.overwriting(line, columns.start);
         }
         match &mut self.flow {
-            Flow::Forward(row) => row.touch(1),
+            Flow::Forward(row) => row.touch(line, 0),
             Flow::Frames(frames) => frames.stale(line..line + 1),
         }
         self.change();
@@ -219,6 +202,7 @@ impl Screen {
     /// The whole screen is about to be wiped; afterwards the cursor is on a line of it.
     pub(super) fn before_wipe_all(&mut self, line: i32) {
         self.look();
+        self.pen = (line, 0);
         let alternate = self.alternate();
         let rows = match &mut self.flow {
             Flow::Forward(_) => {
