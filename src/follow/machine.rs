@@ -1,4 +1,7 @@
 //! The machine of a reading: when it begins, what time does, when it ends. What records do stands in `reading`.
+//!
+//! Pure: time comes as an argument, from records or the server. It must never let time pass after a record that time passed
+//! before: what a silence decides, it decides whether or not anyone looked.
 
 use super::{
     Bound, End, Frame, Plan, exit_code,
@@ -40,6 +43,8 @@ pub struct Follow {
     pub(super) anchor: Stamp,
     /// After the last record.
     pub(super) reached: Cursor,
+    /// After the last record that isn't output: what is printed from here on stands behind it, for who goes on.
+    pub(super) floor: Cursor,
     /// The last record with output.
     pub(super) read: (Seq, Wall),
     pub(super) run: u32,
@@ -88,6 +93,7 @@ impl Follow {
             printed: None,
             anchor: Stamp::default(),
             reached: plan.start,
+            floor: plan.start,
             read: (plan.start.seq, now),
             run: plan.run,
             turn: plan.turn,
@@ -112,7 +118,7 @@ impl Follow {
         }
         let end = self.read_record(record, out);
         if end.is_none() {
-            self.writer.flush(out);
+            self.writer.flush_whole(out);
         }
         end
     }
@@ -128,7 +134,7 @@ impl Follow {
             _ => None,
         });
         if end.is_none() {
-            self.writer.flush(out);
+            self.writer.flush_whole(out);
         }
         end
     }
@@ -158,7 +164,7 @@ impl Follow {
         if let Some(end) = self.time(now, out) {
             return Some(end);
         }
-        let status = self.status.map_or(Status::Unknown, |(_, status)| status);
+        let status = self.status.filter(|(run, _)| *run == self.run).map_or(Status::Unknown, |(_, status)| status);
         let is_over = !live || self.over;
         let ending = match (is_over, self.plan.follow, self.is_wait) {
             (true, _, true) => Some(Ending::Exit(status)),
@@ -169,7 +175,7 @@ impl Follow {
         };
         let Some(ending) = ending else {
             self.writer.release(out);
-            self.writer.flush(out);
+            self.writer.flush_whole(out);
             return None;
         };
         let at = if matches!(ending, Ending::Exit(_)) { self.anchor.wall } else { now.wall };
@@ -268,6 +274,7 @@ impl Follow {
     /// decides that it ends here.
     pub(super) fn finish(&mut self, mut ending: Ending, at: Wall, out: &mut Vec<Frame>) -> End {
         if !matches!(ending, Ending::Pattern(..)) {
+            self.raise_floor();
             let judged = matches!(ending, Ending::Idle | Ending::Exit(_));
             if let Some(Fired::Pattern { hit, row }) = self.finish_rows(judged, false, out) {
                 ending = Ending::Pattern(hit, row.end);
@@ -301,6 +308,12 @@ impl Follow {
         };
         out.push(Frame::Line(Line::End(line.clone())));
         End { line, exit: exit_code(reason, self.is_wait) }
+    }
+
+    /// What is printed because the reading ends stands behind all that was printed before, also where its bytes don't.
+    pub(super) fn raise_floor(&mut self) {
+        let Cursor { seq, byte } = self.reached;
+        self.floor = self.floor.max(Cursor { seq, byte: byte.saturating_add(u32::from(byte > 0)) });
     }
 
     /// A blank screen, as a new run has it.

@@ -3,6 +3,11 @@
 //! Pure: the same records and times give the same lines; no clock, no I/O. Records come from the tail or the store by way of
 //! the server, which also says what time it is and when it has read all there is; frames go to the connection. It must never
 //! print a row twice or leave one out when a reading is taken up again, and never let a verdict depend on when it was asked.
+//!
+//! # Going on after a broken connection
+//! The same plan with `after` = the `next` of the last data frame that was received (of a raw frame: the place after its last
+//! byte) gives the rest. Events that came after that frame come again: who prints them leaves out those with a `seq` it has
+//! had.
 
 mod chars;
 mod lines;

@@ -1,4 +1,7 @@
-//! What a reading reads, and what comes out of it.
+//! What a reading reads, and what comes out of it: values only.
+//!
+//! A plan is made by the server from a query and the log; it must never hold a word whose meaning changes with time (`now`,
+//! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
     model::{Cursor, Exit, LogTime, Name, SessionId, Size, Wall},

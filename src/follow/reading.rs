@@ -1,4 +1,7 @@
 //! What records do to a reading: output becomes rows, rows are judged and printed, events change what is read.
+//!
+//! Records come from `machine`, rows go to `stop` and `writer`. It must never judge or print what stands before the start,
+//! nor print a row behind the one that was waited for.
 
 use super::{
     Bound, End, Follow, Frame,
@@ -7,7 +10,7 @@ use super::{
     tail::after,
 };
 use crate::{
-    model::{Cursor, Event, Kind, LogTime, Record},
+    model::{Cursor, Event, InputText, Kind, LogTime, Record},
     stop::{Fired, StopSet},
     terminal::{Row, RowEvent},
     wire::Content,
@@ -39,10 +42,7 @@ impl Follow {
         self.anchor = at;
         match record.event() {
             Ok(Event::Output(bytes)) => self.output(record, &bytes, out),
-            Ok(event) => {
-                self.reached = self.reached.max(record.end());
-                self.event(record, &event, out)
-            }
+            Ok(event) => self.event(record, &event, out),
             // Of a kind or shape that a later version writes: passed over.
             Err(_) => None,
         }
@@ -177,12 +177,11 @@ impl Follow {
         if self.plan.content != Content::Rows {
             return;
         }
+        self.raise_floor();
         let rows = self.last_rows();
         let place = rows.iter().position(|other| other.id == row.id);
         for (index, above) in rows.into_iter().enumerate() {
             if place.map_or(above.id < row.id, |place| index < place) {
-                // Such a row isn't final, so its place is the matching row's: it is printed together with it.
-                let above = Row { end: row.end, ..above };
                 self.print(&above, !above.more, out);
             }
         }
@@ -200,14 +199,17 @@ impl Follow {
             return;
         }
         let (seq, wall) = self.read;
-        self.writer.row(row, new, lf, seq, wall, out);
+        self.writer.row(row.end.max(self.floor), new, lf, seq, wall, out);
     }
 
     /// Something other than output.
     fn event(&mut self, record: &Record, event: &Event, out: &mut Vec<Frame>) -> Option<End> {
+        self.floor = self.floor.max(Cursor::at(record.seq));
         if let Some(end) = self.change_screen(record, event, out) {
             return Some(end);
         }
+        self.floor = self.floor.max(record.end());
+        self.reached = self.reached.max(record.end());
         if self.begun
             && (self.plan.events_all || is_always_shown(record.kind))
             && let Some(line) = event_line(record, event, &self.plan.session)
@@ -256,8 +258,12 @@ impl Follow {
     /// The send the reading starts from tells what its echo is.
     fn note_send(&mut self, event: &Event) {
         let Some(typing) = &mut self.typing else { return };
-        if let Some(text) = typing.event(event).pop() {
+        let hidden = matches!(event, Event::Input { text: InputText::Hidden { .. }, .. });
+        let text = typing.event(event).pop();
+        if let Some(text) = &text {
             self.typed.typed(&text.input);
+        }
+        if hidden || text.is_some() {
             self.typing = None;
         }
     }

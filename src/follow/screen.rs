@@ -1,4 +1,6 @@
 //! The seam between reading and the terminal: rows, and what stood there when reading began.
+//!
+//! Bytes and time go in from `reading`, rows come back. It must never judge or print: it only says what a person would see.
 
 use crate::{
     model::Size,

@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     model::{Cursor, KIB, Name, Seq, Wall},
-    terminal::Row,
     wire::{Content, DataLine, EventLine, Line},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -38,6 +37,8 @@ struct Batch {
     seq: Seq,
     wall: Wall,
     next: Cursor,
+    /// Another row may still end at the same place: a plain text that fills the screen again and again ends at its start.
+    shared: bool,
 }
 
 impl Writer {
@@ -45,14 +46,14 @@ impl Writer {
         Writer { session, content, after, tail: lines.map(Tail::new), batch: None, chars: Chars::default() }
     }
 
-    /// A row, or what is new of it; `lf`: it is whole. It was read with record `seq`.
-    pub(super) fn row(&mut self, row: &Row, text: &str, lf: bool, seq: Seq, wall: Wall, out: &mut Vec<Frame>) {
-        if row.end <= self.after {
+    /// A row, or what is new of it, that ends at `next`; `lf`: it is whole. It was read with record `seq`.
+    pub(super) fn row(&mut self, next: Cursor, text: &str, lf: bool, seq: Seq, wall: Wall, out: &mut Vec<Frame>) {
+        if next <= self.after {
             return;
         }
         let content = if lf { format!("{text}\n") } else { text.to_owned() };
         if !content.is_empty() {
-            self.piece(Piece::Row { content, seq, wall, next: row.end }, out);
+            self.piece(Piece::Row { content, seq, wall, next }, out);
         }
     }
 
@@ -82,9 +83,15 @@ impl Writer {
         }
     }
 
-    /// What is printed so far goes out.
-    pub(super) fn flush(&mut self, out: &mut Vec<Frame>) {
-        if let Some(Batch { content, seq, wall, next }) = self.batch.take() {
+    /// What is printed so far goes out, but for rows whose place a later row may share.
+    pub(super) fn flush_whole(&mut self, out: &mut Vec<Frame>) {
+        if self.batch.as_ref().is_some_and(|batch| !batch.shared) {
+            self.flush(out);
+        }
+    }
+
+    fn flush(&mut self, out: &mut Vec<Frame>) {
+        if let Some(Batch { content, seq, wall, next, .. }) = self.batch.take() {
             out.push(self.data(content, seq, wall, next));
         }
     }
@@ -141,7 +148,10 @@ impl Writer {
                 batch.content.push_str(&content);
                 (batch.seq, batch.wall, batch.next) = (seq, wall, next);
             }
-            None => self.batch = Some(Batch { content, seq, wall, next }),
+            None => self.batch = Some(Batch { content, seq, wall, next, shared: false }),
+        }
+        if let Some(batch) = &mut self.batch {
+            batch.shared = next.seq < seq;
         }
     }
 

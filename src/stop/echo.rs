@@ -79,6 +79,8 @@ struct Mask {
     id: u64,
     text: FoldedText,
     finder: memmem::Finder<'static>,
+    /// Of the beginning that is surely a quote, if the text is as long.
+    quote: Option<memmem::Finder<'static>>,
     visible: usize,
     /// What has not appeared of the driver's one echo; nothing when it is whole, or none is due.
     owed: Option<Budget>,
@@ -149,9 +151,10 @@ impl Masks {
             self.texts.remove(0);
         }
         let finder = memmem::Finder::new(text.first()).into_owned();
+        let quote = char_end(&text.text, QUOTE).map(|end| memmem::Finder::new(&text.text[..end]).into_owned());
         let visible = text.first().chars().count();
         let owed = input.echo.then(|| Budget::new(&text.text, echoed.min(text.text.len())));
-        self.texts.push(Mask { id: self.next, text, finder, visible, owed });
+        self.texts.push(Mask { id: self.next, text, finder, quote, visible, owed });
         self.next += 1;
         self.live = true;
     }
@@ -263,8 +266,7 @@ impl Mask {
 
     /// Rule 6: a long beginning of the text.
     fn is_quoted(&self, row: &FoldedRow<'_>) -> Vec<Found> {
-        let Some(beginning) = char_end(&self.text.text, QUOTE) else { return Vec::new() };
-        let places = memmem::find_iter(row.text.as_bytes(), &self.text.text.as_bytes()[..beginning]).take(MAX_TRIES);
+        let places = self.quote.iter().flat_map(|quote| quote.find_iter(row.text.as_bytes())).take(MAX_TRIES);
         let found = places.map(|at| (at, common(&row.text[at..], &self.text.text)));
         found.map(|(at, length)| Found { row: at..at + length, reached: length }).collect()
     }

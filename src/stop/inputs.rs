@@ -2,7 +2,7 @@
 //!
 //! Pure. Events come from the log in order; texts go to the masks of a wait, and to the host, which keeps the last few of a
 //! session for waits that begin later. Parts of a long text are joined, and so is what was typed without Enter, key by key,
-//! up to the Enter that ends it. A hidden input (a password) is no text: it has no echo.
+//! up to the Enter that ends it. It must never keep a hidden input (a password): that has no echo, and is nobody's business.
 
 use super::Input;
 use crate::model::{Event, InputText, KIB, Record};

@@ -227,12 +227,12 @@ pub(crate) fn read(plan: &Plan, records: &[Record], now: Stamp, live: bool, look
 /// What a client prints of the frames, without start and end; events as `{word}`.
 pub(crate) fn printed(frames: &[Frame]) -> String {
     let texts = frames.iter().map(|frame| match frame {
-        Frame::Raw { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
-        Frame::Line(Line::Data(data)) => data.content.clone(),
-        Frame::Line(Line::Other(event)) => format!("{{{}}}", event.event),
-        Frame::Line(_) => String::new(),
+        Frame::Raw { bytes, .. } => bytes.to_vec(),
+        Frame::Line(Line::Data(data)) => data.content.clone().into_bytes(),
+        Frame::Line(Line::Other(event)) => format!("{{{}}}", event.event).into_bytes(),
+        Frame::Line(_) => vec![],
     });
-    texts.collect()
+    String::from_utf8_lossy(&texts.collect::<Vec<_>>().concat()).into_owned()
 }
 
 /// The end as the cases write it.
