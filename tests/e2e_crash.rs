@@ -171,6 +171,7 @@ fn a_dead_host_and_keeper_leave_a_socket_that_is_no_trouble() {
     let host = Host::start();
     host.sh("s", "echo said; exec cat");
     host.wait_text("s", "^said$");
+    host.ok(["send", "s", "this"]); // its receipt says that all before it is on disk: with both dead, nothing else has it
     let pid = u32::try_from(host.session("s").unwrap()["pid"].as_u64().unwrap()).unwrap();
     let (keeper, process) = (host.keeper_pid(), host.host_pid());
     for _ in 0..100 {
@@ -183,7 +184,7 @@ fn a_dead_host_and_keeper_leave_a_socket_that_is_no_trouble() {
         }
     }
     host.ok(["start", "-d"]);
-    assert_eq!(host.ok(["logs", "s"]), "said\n");
+    assert!(host.ok(["logs", "s"]).starts_with("said\n"));
     let session = host.session("s").unwrap();
     assert!(["running", "exited", "lost"].contains(&session["state"].as_str().unwrap()), "{session}");
     assert!(session["state"] != "running" || alive(pid), "{session}");

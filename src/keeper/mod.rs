@@ -19,6 +19,7 @@
 mod channel;
 mod driver;
 mod host;
+mod lean;
 mod link;
 mod process;
 mod protocol;

@@ -12,6 +12,7 @@ pub(super) fn become_keeper(detached: Option<&[RawFd]>) -> io::Result<Signals> {
         let _ = setsid(); // fails where this process leads a group: it is detached then
         close_others(kept)?;
     }
+    super::lean::map_page_by_page();
     let signals = Signals::block()?;
     set_child_subreaper(Some(getpid()))?;
     tree::set_keeper(std::process::id());

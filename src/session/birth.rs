@@ -121,7 +121,7 @@ impl SessionActor {
     /// the host went down. What was in its ring is lost, and said.
     fn mourn(&mut self) {
         self.reason = self.why_failed();
-        if !matches!(self.sum.phase, Phase::Running { .. } | Phase::Starting) {
+        if !matches!(self.sum.phase, Phase::Running { .. }) {
             return;
         }
         let (last, room) = (self.sum.seq, self.meta.ring_records.max(1));
@@ -135,6 +135,9 @@ impl SessionActor {
 
     /// Why an ended session counts as failed, from what is kept of it.
     fn why_failed(&self) -> Option<String> {
+        if self.sum.phase == Phase::Starting {
+            return Some("the host died while it was being started".to_owned());
+        }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
         let gave_up = status.is_failure() && status != Status::Unknown && self.meta.desired == Desired::Running;
         match (status, self.meta.spec.restart.mode) {
@@ -166,6 +169,9 @@ impl SessionActor {
                 Stage::Running(_) => Handler::<LeaderExited>::handle(self, LeaderExited { run, status }, ctx),
                 _ => self.close_books(run, ctx),
             }
+        }
+        if let (Phase::Starting, Stage::Idle, 2..) = (&self.sum.phase, self.stage, self.sum.run) {
+            self.conclude(Status::Unknown, ctx); // a later run that never was: its policy decides
         }
         if let (Phase::Restarting { after, .. }, Stage::Idle) = (&self.sum.phase, self.stage) {
             let decision = Decision::Restart(*after);

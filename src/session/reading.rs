@@ -3,7 +3,7 @@
 //! Back-pressure is the only brake: a full ring means that the PTY isn't read, until the store has what is in it.
 
 use super::actor::{Io, SessionActor, Stage};
-use crate::model::{Event, KIB, SpanKind};
+use crate::model::{Event, KIB, Record, SpanKind};
 use crate::ring::Landed;
 use actix::prelude::*;
 use std::io;
@@ -43,10 +43,12 @@ impl SessionActor {
 
     fn read_a_turn(&mut self, ctx: &mut Context<Self>) {
         let mut turn = Turn::More;
+        let mut taken = Vec::new();
         let mut left = TURN_BYTES;
         while matches!(turn, Turn::More) && left > 0 {
-            turn = self.read_once(&mut left);
+            turn = self.read_once(&mut left, &mut taken);
         }
+        self.feed.push_all(taken); // readers and writer are woken once
         match turn {
             Turn::More | Turn::Dry => self.arm_reading(ctx),
             Turn::Full => {
@@ -59,7 +61,7 @@ impl SessionActor {
         }
     }
 
-    fn read_once(&mut self, left: &mut usize) -> Turn {
+    fn read_once(&mut self, left: &mut usize, taken: &mut Vec<Record>) -> Turn {
         let at = self.clock.stamp();
         let Some(Io { ring, pty: Some(pty), closed, .. }) = &mut self.io else { return Turn::Closed };
         let landed = pty.try_io(Interest::READABLE, |pty| match ring.land(pty, at)? {
@@ -73,7 +75,7 @@ impl SessionActor {
                 self.modes.scan(&record.body);
                 ring.set_modes(self.modes.pack());
                 self.sum.apply(&record);
-                self.feed.push(record);
+                taken.push(record);
                 Turn::More
             }
             Ok(Landed::Control(_) | Landed::Nothing) => Turn::More,

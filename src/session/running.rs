@@ -59,12 +59,15 @@ impl SessionActor {
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
         let leftover = self.io.as_ref().and_then(|io| io.process);
         let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
+        let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
         let wished = async move {
             writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
             if let Some(root) = leftover {
                 end_tree(root, id, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
-            drained.await.map_err(|e| StartError::Host(e.to_string()))
+            drained.await.map_err(|e| StartError::Host(e.to_string()))?;
+            keeper.forget(id, last_run).await; // it refuses a run before the last one is closed
+            Ok(())
         };
         let begun = wished
             .into_actor(self)
@@ -81,7 +84,7 @@ impl SessionActor {
     fn begin_run(&mut self, wished: Result<(), StartError>) -> ResponseActFuture<Self, Result<Spawned, StartError>> {
         let host = |e: String| StartError::Host(e);
         let begun = wished.and_then(|()| {
-            let run = self.sum.run + 1;
+            let run = if self.sum.phase == Phase::Starting { self.sum.run } else { self.sum.run + 1 }; // cut off by a crash
             let ring =
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
@@ -172,7 +175,7 @@ impl SessionActor {
     }
 
     /// `exited` and what follows from it.
-    fn conclude(&mut self, status: Status, ctx: &mut Context<Self>) {
+    pub(super) fn conclude(&mut self, status: Status, ctx: &mut Context<Self>) {
         let run = self.sum.run;
         self.end_typing();
         let now = self.clock.stamp().log;

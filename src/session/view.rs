@@ -37,7 +37,7 @@ impl LogView {
         match self.feed.read(from, budget) {
             TailRead::Records(records) => Ok(records),
             TailRead::UpToDate => Ok(Vec::new()),
-            TailRead::Behind => self.from_store(from, budget),
+            TailRead::Behind => self.stored(from, budget),
         }
     }
 
@@ -48,13 +48,13 @@ impl LogView {
             TailRead::UpToDate => Ok(Vec::new()),
             TailRead::Behind => {
                 let view = self.clone();
-                let read = tokio::task::spawn_blocking(move || view.from_store(from, budget)).await;
+                let read = tokio::task::spawn_blocking(move || view.stored(from, budget)).await;
                 read.map_err(|e| Unreadable(e.to_string()))?
             }
         }
     }
 
-    fn from_store(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
+    fn stored(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
         self.store.read(self.id(), from, budget).map_err(|e| Unreadable(e.to_string()))
     }
 

@@ -4,7 +4,7 @@
 
 use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
-use crate::model::{Event, InputText, MIB, Record, Seq, SessionId, Step};
+use crate::model::{Event, InputText, MIB, Record, SessionId, Step};
 use crate::pty::tree;
 use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};

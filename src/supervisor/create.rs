@@ -8,6 +8,7 @@ use crate::log::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta, Writer};
 use crate::model::{Key, Name, SessionId, Spec};
 use crate::ring::MAX_RECORDS;
 use crate::session::messages::{Describe, End, Leave, Snapshot, Start, StartError};
+use crate::session::summary::Phase;
 use crate::session::{Birth, wall_now};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
@@ -52,7 +53,7 @@ impl Handler<Create> for Supervisor {
             Some(entry) => Box::pin(again(msg, entry, parts.clone()).into_actor(self).then(
                 move |outcome, act, _| -> ResponseActFuture<Self, Answer> {
                     match outcome {
-                        Again::Answer(answer) => Box::pin(fut::ready(answer)),
+                        Again::Answer(answer) => Box::pin(fut::ready(*answer)),
                         Again::Fresh(msg) => {
                             act.sessions.remove(&msg.name);
                             act.create_new(*msg, parts)
@@ -165,20 +166,21 @@ impl Supervisor {
 
 /// What becomes of a request whose name is taken.
 enum Again {
-    Answer(Answer),
+    Answer(Box<Answer>),
     /// The ended session is buried; a new one takes the name.
     Fresh(Box<Create>),
 }
 
 async fn again(msg: Create, entry: Entry, parts: Parts) -> Again {
-    match next_run(&msg, &entry, &parts).await {
-        Ok(Some(created)) => Again::Answer(Ok(created)),
+    let answer = match next_run(&msg, &entry, &parts).await {
+        Ok(Some(created)) => Ok(created),
+        Err(e) => Err(e),
         Ok(None) => match clear(&entry, &parts).await {
-            Ok(()) => Again::Fresh(Box::new(msg)),
-            Err(e) => Again::Answer(Err(e)),
+            Ok(()) => return Again::Fresh(Box::new(msg)),
+            Err(e) => Err(e),
         },
-        Err(e) => Again::Answer(Err(e)),
-    }
+    };
+    Again::Answer(Box::new(answer))
 }
 
 /// The next run of an ended session, or the session as it is. Nothing: it is to be removed first.
@@ -188,7 +190,7 @@ async fn next_run(msg: &Create, entry: &Entry, parts: &Parts) -> Result<Option<C
     let retried = stands.is_some();
     if let Some(stands) = stands
         && summary.run >= stands.run
-        && summary.started_at.is_some()
+        && !matches!(summary.phase, Phase::Created | Phase::Starting)
     {
         return Ok(Some(Created { session: info, created: true }));
     }
@@ -200,7 +202,8 @@ async fn next_run(msg: &Create, entry: &Entry, parts: &Parts) -> Result<Option<C
     if msg.request.fresh && !retried {
         return Ok(None);
     }
-    parts.commit(with_key(MetaBatch::new(), &msg.key, &Stands { id: entry.id, run: summary.run + 1 })).await?;
+    let run = if summary.phase == Phase::Starting { summary.run } else { summary.run + 1 };
+    parts.commit(with_key(MetaBatch::new(), &msg.key, &Stands { id: entry.id, run })).await?;
     entry.addr.send(Start { spec: Some(msg.spec.clone()) }).await.map_err(gone)?.map_err(|e| match e {
         StartError::Live => exists(&msg.name),
         other => cannot_start(&other),

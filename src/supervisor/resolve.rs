@@ -1,6 +1,6 @@
 //! From what a caller asks for to what is executed. Looks at the file system (PATH), so it runs on a blocking thread.
 
-use crate::model::{MIB, RawString, Restart, Size, Spec};
+use crate::model::{MIB, RawString, Size, Spec};
 use crate::wire::NewSession;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -62,7 +62,7 @@ pub fn resolve(request: &NewSession, defaults: &Defaults) -> Result<Spec, Resolv
         umask: request.umask.unwrap_or(0o022) & 0o777,
         size: request.size.unwrap_or(defaults.size),
         labels: request.labels.clone(),
-        restart: request.restart.unwrap_or_else(Restart::default),
+        restart: request.restart.unwrap_or_default(),
     })
 }
 

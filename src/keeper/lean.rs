@@ -1,0 +1,48 @@
+//! Keeps the keeper small: the program's pages are mapped one by one as they are used, not in clusters.
+//!
+//! The kernel maps sixteen pages around each one that is touched. Of a program of which the keeper uses a few per cent,
+//! that made 2 MB of its 6; nothing else is changed by it, and nothing depends on it.
+
+#![expect(unsafe_code, reason = "advice about a mapping is given by its address")]
+
+use rustix::mm::{Advice, madvise};
+use std::fs;
+
+/// Gives the advice for each mapping of the program file that can't be written.
+pub(super) fn map_page_by_page() {
+    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe")) else {
+        return;
+    };
+    let program = program.to_string_lossy();
+    for (start, len) in maps.lines().filter(|line| line.ends_with(&*program)).filter_map(read_only) {
+        let at = std::ptr::with_exposed_provenance_mut(start);
+        // SAFETY: pages of a private file mapping that was never written; dropping them means that they are read again from
+        // the file when they are touched next.
+        unsafe {
+            let _ = madvise(at, len, Advice::LinuxDontNeed);
+            let _ = madvise(at, len, Advice::Random);
+        }
+    }
+}
+
+fn read_only(line: &str) -> Option<(usize, usize)> {
+    let mut words = line.split_ascii_whitespace();
+    let (start, end) = words.next()?.split_once('-')?;
+    let permissions = words.next()?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    (permissions == "r-xp").then_some((start, end - start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_code_is_advised() {
+        let line = |permissions: &str| format!("1000-3000 {permissions} 00000000 fe:00 1 /bin/x");
+        assert_eq!(read_only(&line("r-xp")), Some((0x1000, 0x2000)));
+        assert_eq!(read_only(&line("rw-p")), None);
+        assert_eq!(read_only(&line("r--p")), None, "relocated data was written to");
+        map_page_by_page(); // and goes on
+    }
+}
