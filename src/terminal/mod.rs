@@ -6,7 +6,15 @@
 pub mod keys;
 pub mod modes;
 pub mod paste;
+mod forward;
+mod frames;
+mod handler;
+mod lexer;
 mod rows;
+mod screen;
+mod seen;
+mod steps;
+mod text;
 
 pub use rows::Rows;
 

@@ -1,41 +1,170 @@
-//! Rows of a stream of bytes: the emulator, and what it shows as it goes.
+//! Rows of a stream of bytes: cuts the stream into pieces, keeps place and time, and lets `screen` do the rest.
+//!
+//! Must give the same events for the same bytes and times, however they are cut into feeds.
 
-use super::{RowEvent, RowSource};
+use super::{
+    RowEvent, RowSource,
+    lexer::{Lexer, Piece},
+    screen::Screen,
+};
 use crate::model::{Cursor, LogTime, Size};
+use alacritty_terminal::vte::ansi::{Processor, Timeout};
+use std::collections::VecDeque;
 
 /// Makes rows of a session's output, with a terminal emulator of its own.
 ///
 /// Begins with a blank screen at any place of the stream: feed some output before the place that matters, then say
 /// [`Rows::baseline`].
-#[derive(Debug)]
 pub struct Rows {
-    size: Size,
+    parser: Processor<NoSync>,
+    lexer: Lexer,
+    screen: Screen,
+    /// The last piece was a run that goes on in the next bytes.
+    running: bool,
+    /// The place after the last byte.
+    here: Cursor,
+    /// The end of the last final row.
+    last_end: Cursor,
+    plain: PlainText,
 }
 
 impl Rows {
     /// A blank screen.
     pub fn new(size: Size) -> Rows {
-        Rows { size }
+        Rows {
+            parser: Processor::new(),
+            lexer: Lexer::default(),
+            screen: Screen::new(size),
+            running: false,
+            here: Cursor::default(),
+            last_end: Cursor::default(),
+            plain: PlainText::default(),
+        }
     }
 
     /// Reading starts here: what stands on the screen now is old. Rows that stand there and don't change are never judged
     /// or final; the row of the cursor stays open and comes with its whole text when it is final.
-    pub fn baseline(&mut self) {}
+    pub fn baseline(&mut self) {
+        self.screen.baseline();
+    }
 
-    /// The text of the row the cursor stands in now, such as a prompt; trailing blanks kept up to the cursor.
+    /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
-        String::new()
+        self.screen.open_text()
+    }
+
+    /// Time passes: what was to be settled by `now` is.
+    fn pass(&mut self, now: LogTime) {
+        while let Some(due) = self.screen.deadline().filter(|due| *due <= now) {
+            self.screen.now = due;
+            self.screen.settle(self.here);
+        }
+        self.screen.now = now;
+        self.screen.sync = self.screen.sync.filter(|end| now < *end);
+    }
+
+    fn piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
+        let end = Cursor { byte: start.byte + bytes.len() as u32, ..start };
+        if !self.running {
+            self.screen.mark = start;
+        }
+        self.screen.end = if piece == Piece::Run { self.screen.mark } else { end };
+        self.parser.advance(&mut self.screen, bytes);
+        self.plain.add(start, bytes.len(), piece);
+        while let Some((mut row, rest)) = self.screen.cut() {
+            self.last_end = self.plain.place(rest).unwrap_or(self.last_end).max(self.last_end);
+            row.end = self.last_end;
+            self.screen.out.push(RowEvent::Final(row));
+        }
+        if piece == Piece::Line {
+            self.last_end = end;
+        }
+        self.here = end;
     }
 }
 
 impl RowSource for Rows {
-    fn feed(&mut self, _at: Cursor, _now: LogTime, _bytes: &[u8], _out: &mut Vec<RowEvent>) {}
-    fn settle(&mut self, _now: LogTime, _out: &mut Vec<RowEvent>) {}
+    fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], out: &mut Vec<RowEvent>) {
+        std::mem::swap(out, &mut self.screen.out);
+        self.pass(now);
+        self.here = at;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let goes_on = !self.lexer.ground();
+            let (n, piece) = self.lexer.next(rest);
+            self.running = if piece == Piece::Control { goes_on } else { self.running };
+            self.piece(self.here, &rest[..n], piece);
+            rest = &rest[n..];
+            self.running = piece == Piece::Run && rest.is_empty();
+        }
+        std::mem::swap(out, &mut self.screen.out);
+    }
+
+    fn settle(&mut self, now: LogTime, out: &mut Vec<RowEvent>) {
+        std::mem::swap(out, &mut self.screen.out);
+        self.pass(now);
+        std::mem::swap(out, &mut self.screen.out);
+    }
+
     fn deadline(&self) -> Option<LogTime> {
-        None
+        self.screen.deadline()
     }
-    fn resize(&mut self, size: Size, _out: &mut Vec<RowEvent>) {
-        self.size = size;
+
+    fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>) {
+        std::mem::swap(out, &mut self.screen.out);
+        (self.screen.mark, self.screen.end) = (self.here, self.here);
+        self.screen.resize(size);
+        std::mem::swap(out, &mut self.screen.out);
     }
-    fn finish(&mut self, _out: &mut Vec<RowEvent>) {}
+
+    fn finish(&mut self, out: &mut Vec<RowEvent>) {
+        std::mem::swap(out, &mut self.screen.out);
+        self.screen.finish(self.here);
+        std::mem::swap(out, &mut self.screen.out);
+    }
+}
+
+/// The parser isn't to hold synchronized updates back: `screen` knows of them, and places stay exact.
+#[derive(Debug, Default)]
+struct NoSync;
+
+impl Timeout for NoSync {
+    fn set_timeout(&mut self, _: std::time::Duration) {}
+    fn clear_timeout(&mut self) {}
+    fn pending_timeout(&self) -> bool {
+        false
+    }
+}
+
+/// Where the plain text stands that was read last, so that a place in it can be found from its end: a row that is too long
+/// for one is cut in the middle.
+#[derive(Default)]
+struct PlainText {
+    /// Runs and how many bytes of plain text came before them.
+    runs: VecDeque<(u64, Cursor)>,
+    total: u64,
+}
+
+/// Runs remembered: a screenful of text that comes byte by byte.
+const RUNS_MAX: usize = 4096;
+
+impl PlainText {
+    fn add(&mut self, start: Cursor, len: usize, piece: Piece) {
+        if piece != Piece::Run {
+            self.runs.clear();
+            return;
+        }
+        if self.runs.len() == RUNS_MAX {
+            self.runs.pop_front();
+        }
+        self.runs.push_back((self.total, start));
+        self.total += len as u64;
+    }
+
+    /// The place `back` bytes before the end, if all between is plain.
+    fn place(&self, back: usize) -> Option<Cursor> {
+        let target = self.total.checked_sub(back as u64)?;
+        let (before, start) = self.runs.iter().rev().find(|(before, _)| *before <= target)?;
+        Some(Cursor { byte: start.byte + u32::try_from(target - before).ok()?, ..*start })
+    }
 }

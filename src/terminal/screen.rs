@@ -1,0 +1,363 @@
+//! The emulator and what has been made of it: which row is open, which rows were handed out, what is to be judged.
+//!
+//! `rows` feeds it pieces of the stream and tells it place and time; `handler` sees each step of the emulator before and
+//! after it is taken. It never reads a clock. Only text and cursor are emulated: colours, titles, queries and clipboard say
+//! nothing about rows.
+
+use super::{
+    ROW_CUT, Row, RowEvent, SETTLE,
+    forward::{Forward, boundary},
+    frames::{Frames, Out, last_line},
+    seen::fresh,
+    text::{blank, push_cells, push_lines},
+};
+use crate::model::{Cursor, LogTime, Size};
+use alacritty_terminal::{
+    event::VoidListener,
+    grid::{Dimensions, Grid},
+    index::Line,
+    term::{Config, Term, TermMode, cell::Cell},
+};
+use std::{ops::Range, time::Duration};
+
+/// The emulator and its readings.
+pub(super) struct Screen {
+    pub(super) term: Term<VoidListener>,
+    pub(super) flow: Flow,
+    /// After the last character written, as one reads: what is overwritten before it was to be seen.
+    pub(super) pen: (i32, usize),
+    /// What the main screen was, while the alternate one is shown.
+    main: Option<Main>,
+    pub(super) ids: u64,
+    /// Lines that scroll, as the emulator has them.
+    pub(super) region: Range<i32>,
+    /// In a synchronized update, until this time at the latest.
+    pub(super) sync: Option<LogTime>,
+    /// When something visible changed that hasn't been looked at since.
+    changed: Option<LogTime>,
+    pub(super) now: LogTime,
+    /// Where the piece begins that is being fed, and where it ends.
+    pub(super) mark: Cursor,
+    pub(super) end: Cursor,
+    pub(super) out: Vec<RowEvent>,
+}
+
+/// How the program writes.
+pub(super) enum Flow {
+    /// Row after row.
+    Forward(Forward),
+    /// Anywhere on the screen.
+    Frames(Frames),
+}
+
+struct Main {
+    flow: Flow,
+    /// What will be final when the reading ends.
+    pending: Vec<Out>,
+    /// The terminal's size has changed since.
+    resized: bool,
+}
+
+/// A synchronized update that isn't ended is ended after so long: as alacritty does.
+pub(super) const SYNC_MAX: Duration = Duration::from_millis(150);
+
+/// Lines kept above the screen while it is resized: more than a full screen of the largest size can wrap into.
+const RESIZE_LINES: usize = 1 << 20;
+
+/// The emulator's least number of columns (a wide character takes two).
+const COLUMNS_MIN: usize = 2;
+
+impl Screen {
+    pub(super) fn new(size: Size) -> Screen {
+        let area = Area::new(size);
+        Screen {
+            term: Term::new(Config { scrolling_history: 0, ..Config::default() }, &area, VoidListener),
+            flow: Flow::Forward(Forward { fresh: true, ..Forward::begin(0, 0) }),
+            pen: (0, 0),
+            main: None,
+            ids: 1,
+            region: 0..area.lines as i32,
+            sync: None,
+            changed: None,
+            now: LogTime::default(),
+            mark: Cursor::default(),
+            end: Cursor::default(),
+            out: Vec::new(),
+        }
+    }
+
+    pub(super) fn grid(&self) -> &Grid<Cell> {
+        self.term.grid()
+    }
+
+    pub(super) fn lines(&self) -> i32 {
+        self.term.screen_lines() as i32
+    }
+
+    /// The cursor's line and column.
+    pub(super) fn cursor(&self) -> (i32, usize) {
+        let point = self.grid().cursor.point;
+        (point.line.0, point.column.0)
+    }
+
+    pub(super) fn alternate(&self) -> bool {
+        self.term.mode().contains(TermMode::ALT_SCREEN)
+    }
+
+    /// Something visible changes.
+    pub(super) fn change(&mut self) {
+        self.changed = Some(self.now);
+    }
+
+    pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
+        rows.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Final, id, text, end));
+    }
+
+    fn hand_out(&mut self, event: fn(Row) -> RowEvent, id: u64, mut text: String, end: Cursor) {
+        while text.len() > ROW_CUT {
+            let rest = text.split_off(boundary(&text, ROW_CUT));
+            self.out.push(event(Row { id, text, more: true, end }));
+            text = rest;
+        }
+        self.out.push(event(Row { id, text, more: false, end }));
+    }
+
+    /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
+    pub(super) fn look(&mut self) {
+        if self.sync.is_none() {
+            self.look_at(self.mark);
+        }
+    }
+
+    fn look_at(&mut self, end: Cursor) {
+        let grid = self.term.grid();
+        let judged = match &mut self.flow {
+            Flow::Forward(row) => row.judge(grid).map(|text| (row.id, text)).into_iter().collect(),
+            Flow::Frames(frames) => frames.look(grid, self.now, self.changed.unwrap_or(self.now), &mut self.ids),
+        };
+        judged.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Judged, id, text, end));
+    }
+
+    /// When there is something to settle.
+    pub(super) fn deadline(&self) -> Option<LogTime> {
+        let quiet = self.changed?.after(SETTLE);
+        Some(self.sync.map_or(quiet, |end| end.max(quiet)))
+    }
+
+    /// The deadline has come.
+    pub(super) fn settle(&mut self, end: Cursor) {
+        self.sync = None;
+        self.look_at(end);
+        if let Flow::Frames(frames) = &mut self.flow {
+            frames.quiet();
+        }
+        self.changed = None;
+    }
+
+    /// From here on the program is taken to paint the screen.
+    pub(super) fn to_frames(&mut self) {
+        let Flow::Forward(row) = &self.flow else { return };
+        row.mark_wraps(self.term.grid_mut());
+        self.look();
+        let Flow::Forward(row) = &mut self.flow else { return };
+        let open = (!row.old).then(|| (row.top, row.id, std::mem::take(&mut row.off)));
+        self.flow = Flow::Frames(Frames::stands(self.term.grid(), open, self.now, &mut self.ids));
+    }
+
+    /// What stands on the screen is old.
+    pub(super) fn baseline(&mut self) {
+        if let Some(main) = &mut self.main {
+            main.pending.clear();
+            match &mut main.flow {
+                Flow::Forward(row) => row.old = true,
+                Flow::Frames(frames) => frames.all_done(),
+            }
+        }
+        self.changed = None;
+        let (line, _) = self.cursor();
+        let grid = self.term.grid();
+        let last = last_line(grid, line);
+        let off = match &mut self.flow {
+            Flow::Forward(row) => std::mem::take(&mut row.off),
+            Flow::Frames(_) => String::new(),
+        };
+        let free = self.region == (0..self.lines()) && (last + 1..self.lines()).all(|l| blank(grid, l));
+        self.flow = if !self.alternate() && free {
+            Flow::Forward(Forward::stands(fresh(&mut self.ids), off, grid, line))
+        } else {
+            Flow::Frames(Frames::stands(grid, None, self.now, &mut self.ids))
+        };
+    }
+
+    /// The text of the cursor's row, up to the cursor or the last visible character.
+    pub(super) fn open_text(&self) -> String {
+        let (line, column) = self.cursor();
+        let mut text = String::new();
+        let grid = self.grid();
+        let row = match &self.flow {
+            Flow::Forward(row) => row.clone(),
+            Flow::Frames(_) => {
+                let mut row = Forward::begin(0, line);
+                row.measure(grid, line, 0);
+                row
+            }
+        };
+        text.push_str(&row.off);
+        for l in row.top..line {
+            push_cells(grid, l, grid.columns(), &mut text);
+        }
+        let before = text.len();
+        let column = column + usize::from(grid.cursor.input_needs_wrap);
+        push_cells(grid, line, column, &mut text);
+        let mut whole = text[..before].to_owned();
+        push_lines(grid, line, row.bottom.max(line), usize::MAX, &mut whole);
+        if whole.len() > text.len() { whole } else { text }
+    }
+
+    /// The reading ends.
+    pub(super) fn finish(&mut self, end: Cursor) {
+        let mut rows = self.main.as_mut().map(|m| std::mem::take(&mut m.pending)).unwrap_or_default();
+        rows.append(&mut self.pending());
+        self.changed = None;
+        self.final_rows(rows, end);
+    }
+
+    /// What is final when nothing comes any more.
+    fn pending(&mut self) -> Vec<Out> {
+        let grid = self.term.grid();
+        match &mut self.flow {
+            Flow::Frames(frames) => frames.finish(grid, self.now, &mut self.ids),
+            Flow::Forward(row) if row.old => Vec::new(),
+            Flow::Forward(row) => {
+                let text = row.text(grid, row.bottom);
+                row.old = true;
+                if text.is_empty() { Vec::new() } else { vec![(row.id, text)] }
+            }
+        }
+    }
+
+    /// The alternate screen is about to be shown.
+    pub(super) fn enter_alternate(&mut self) {
+        if let Flow::Forward(row) = &self.flow {
+            row.mark_wraps(self.term.grid_mut());
+        }
+        self.look();
+        let flow = Flow::Frames(Frames::blank(self.term.screen_lines()));
+        let kept = match &self.flow {
+            Flow::Forward(row) => Flow::Forward(row.clone()),
+            Flow::Frames(frames) => Flow::Frames(frames.clone()),
+        };
+        let pending = self.pending();
+        self.main = Some(Main { flow: kept, pending, resized: false });
+        self.flow = flow;
+        self.pen = (0, 0);
+    }
+
+    /// The alternate screen is about to be left: it was looked at, and is not printed.
+    pub(super) fn leave_alternate(&mut self) {
+        self.look();
+    }
+
+    /// The main screen is shown again.
+    pub(super) fn back_on_main(&mut self) {
+        let Some(main) = self.main.take() else { return };
+        self.flow = main.flow;
+        self.pen = self.cursor();
+        if main.resized {
+            self.adopt_size();
+        }
+    }
+
+    /// The terminal has a new size.
+    pub(super) fn resize(&mut self, size: Size) {
+        self.look();
+        if let Flow::Forward(row) = &self.flow {
+            row.mark_wraps(self.term.grid_mut());
+        }
+        let area = Area::new(size);
+        self.term.set_options(Config { scrolling_history: RESIZE_LINES, ..Config::default() });
+        self.term.resize(area);
+        self.region = 0..self.lines();
+        self.pen = self.cursor();
+        if let Some(main) = &mut self.main {
+            main.resized = true;
+        }
+        self.adopt_size();
+    }
+
+    /// The screen has another size, lines pushed off by it stand in the history.
+    fn adopt_size(&mut self) {
+        let pushed = if self.alternate() { 0 } else { self.term.history_size() as i32 };
+        let (line, _) = self.cursor();
+        let grid = self.term.grid();
+        let rows = match &mut self.flow {
+            Flow::Frames(frames) => frames.resized(grid, pushed, self.now, &mut self.ids),
+            Flow::Forward(row) => {
+                row.fresh = false;
+                row.measure(grid, line, -pushed);
+                (row.top..0).for_each(|l| push_cells(grid, l, grid.columns(), &mut row.off));
+                row.top = row.top.max(0);
+                Vec::new()
+            }
+        };
+        if !self.alternate() {
+            self.term.set_options(Config { scrolling_history: 0, ..Config::default() });
+        }
+        self.final_rows(rows, self.end);
+    }
+
+    /// The next part of the open row when that no longer fits a row, with the length of the text that comes after it.
+    pub(super) fn cut(&mut self) -> Option<(Row, usize)> {
+        let Flow::Forward(row) = &mut self.flow else { return None };
+        let text = row.cut()?;
+        let rest = row.text(self.term.grid(), row.bottom).len();
+        Some((Row { id: row.id, text, more: true, end: Cursor::default() }, rest))
+    }
+
+    /// The row that the cursor has left is final, and blank ones up to line `to`, where the next begins.
+    pub(super) fn leave_row(&mut self, line: i32, to: i32, end: Cursor) {
+        let Flow::Forward(row) = &mut self.flow else { return };
+        let text = row.text(self.term.grid(), line);
+        let id = row.id;
+        self.hand_out(RowEvent::Final, id, text, end);
+        for _ in line + 1..to {
+            let id = fresh(&mut self.ids);
+            self.hand_out(RowEvent::Final, id, String::new(), end);
+        }
+        self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
+        self.pen = (to, 0);
+    }
+
+    /// True when something visible stands in the cells.
+    pub(super) fn any_visible(&self, line: i32, columns: Range<usize>) -> bool {
+        let row = &self.grid()[Line(line)];
+        let columns = columns.start.min(row.len())..columns.end.min(row.len());
+        columns.into_iter().any(|c| super::text::visible(&row[alacritty_terminal::index::Column(c)]))
+    }
+}
+
+/// A size as the emulator takes it.
+pub(super) struct Area {
+    columns: usize,
+    lines: usize,
+}
+
+impl Area {
+    fn new(size: Size) -> Area {
+        Area { columns: usize::from(size.cols).max(COLUMNS_MIN), lines: usize::from(size.rows).max(1) }
+    }
+}
+
+impl Dimensions for Area {
+    fn total_lines(&self) -> usize {
+        self.lines
+    }
+
+    fn screen_lines(&self) -> usize {
+        self.lines
+    }
+
+    fn columns(&self) -> usize {
+        self.columns
+    }
+}
