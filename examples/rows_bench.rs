@@ -36,8 +36,8 @@ fn main() {
     run("tabs", &rep("a\tb\tc\tdddd\teeeee\tf\r\n", n));
     run("one row", &vec![b'x'; n]);
     run("cursor ups", &rep("\x1b[A", n));
-    run("x+ups", &rep("x\x1b[A", n / 4));
-    run("spinner", &rep("\r| working", n / 4));
+    run("x+ups", &rep("\nx\x1b[Ay", n / 4));
+    run("spinner", &rep("\r| working\r/ working", n / 4));
     let mut v = vec![b'x'; 1_000_000];
     v.extend(rep("\x08|\x08/", n / 10));
     run("long spin", &v);

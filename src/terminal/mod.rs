@@ -10,6 +10,7 @@ mod forward;
 mod frames;
 mod handler;
 mod lexer;
+mod plain;
 mod rows;
 mod screen;
 mod seen;

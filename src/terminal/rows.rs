@@ -5,6 +5,7 @@
 use super::{
     RowEvent, RowSource,
     lexer::{Lexer, Piece},
+    plain::Plain,
     screen::Screen,
 };
 use crate::model::{Cursor, LogTime, Size};
@@ -25,7 +26,9 @@ pub struct Rows {
     here: Cursor,
     /// The end of the last final row.
     last_end: Cursor,
-    plain: PlainText,
+    runs: Runs,
+    /// What the emulator hasn't seen yet.
+    ahead: Plain,
 }
 
 impl Rows {
@@ -38,29 +41,81 @@ impl Rows {
             running: false,
             here: Cursor::default(),
             last_end: Cursor::default(),
-            plain: PlainText::default(),
+            runs: Runs::default(),
+            ahead: Plain::default(),
         }
     }
 
     /// Reading starts here: what stands on the screen now is old. Rows that stand there and don't change are never judged
     /// or final; the row of the cursor stays open and comes with its whole text when it is final.
     pub fn baseline(&mut self) {
+        self.catch_up();
         self.screen.baseline();
     }
 
     /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
-        self.screen.open_text()
+        match self.ahead.is_empty() {
+            true => self.screen.open_text(),
+            false => String::from_utf8_lossy(self.ahead.tail()).into_owned(),
+        }
     }
 
     /// Time passes: what was to be settled by `now` is.
     fn pass(&mut self, now: LogTime) {
         while let Some(due) = self.screen.deadline().filter(|due| *due <= now) {
+            if !self.ahead.tail().is_empty() {
+                self.catch_up();
+            }
             self.screen.now = due;
             self.screen.settle(self.here);
         }
         self.screen.now = now;
         self.screen.sync = self.screen.sync.filter(|end| now < *end);
+    }
+
+    /// Takes lines of plain text without the emulator. Returns how many bytes were taken.
+    fn plain_lines(&mut self, bytes: &[u8]) -> usize {
+        if !self.lexer.ground() || (self.ahead.is_empty() && (self.running || !self.screen.fresh())) {
+            return 0;
+        }
+        let (mut taken, mut kept, mut count, start) = (0, 0, 0, self.here);
+        while let Some((text, len)) = self.ahead.line(&bytes[taken..]) {
+            (taken, count) = (taken + len, count + 1);
+            self.last_end = Cursor { byte: start.byte + taken as u32, ..start };
+            self.screen.plain_row(text, self.last_end);
+            if !self.ahead.tail().is_empty() {
+                self.ahead.keep(&bytes[..taken], 1, self.screen.lines());
+                (kept, count) = (taken, 0);
+            }
+        }
+        self.ahead.keep(&bytes[kept..taken], count, self.screen.lines());
+        self.here.byte += taken as u32;
+        let rest = &bytes[taken..];
+        if !rest.is_empty() && memchr::memchr(b'\n', rest).is_none() && self.ahead.begin(self.here, rest) {
+            self.here.byte += rest.len() as u32;
+            self.screen.change();
+            return bytes.len();
+        }
+        taken
+    }
+
+    /// Lets the emulator see what was taken without it.
+    fn catch_up(&mut self) {
+        if self.ahead.is_empty() {
+            return;
+        }
+        let here = self.here;
+        let (lines, parts) = self.ahead.take();
+        self.parser.advance(&mut self.screen.term, &lines);
+        self.running = false;
+        let changed = self.screen.caught_up();
+        for (at, part) in parts {
+            self.piece(at, &part, Piece::Run);
+            self.running = true;
+        }
+        self.screen.changed_at(changed);
+        self.here = here;
     }
 
     fn piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
@@ -70,9 +125,9 @@ impl Rows {
         }
         self.screen.end = if piece == Piece::Run { self.screen.mark } else { end };
         self.parser.advance(&mut self.screen, bytes);
-        self.plain.add(start, bytes.len(), piece);
+        self.runs.add(start, bytes.len(), piece);
         while let Some((mut row, rest)) = self.screen.cut() {
-            self.last_end = self.plain.place(rest).unwrap_or(self.last_end).max(self.last_end);
+            self.last_end = self.runs.place(rest).unwrap_or(self.last_end).max(self.last_end);
             row.end = self.last_end;
             self.screen.out.push(RowEvent::Final(row));
         }
@@ -90,6 +145,12 @@ impl RowSource for Rows {
         self.here = at;
         let mut rest = bytes;
         while !rest.is_empty() {
+            let n = self.plain_lines(rest);
+            if n > 0 {
+                rest = &rest[n..];
+                continue;
+            }
+            self.catch_up();
             let goes_on = !self.lexer.ground();
             let (n, piece) = self.lexer.next(rest);
             self.running = if piece == Piece::Control { goes_on } else { self.running };
@@ -112,6 +173,7 @@ impl RowSource for Rows {
 
     fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
+        self.catch_up();
         (self.screen.mark, self.screen.end) = (self.here, self.here);
         self.screen.resize(size);
         std::mem::swap(out, &mut self.screen.out);
@@ -119,6 +181,7 @@ impl RowSource for Rows {
 
     fn finish(&mut self, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
+        self.catch_up();
         self.screen.finish(self.here);
         std::mem::swap(out, &mut self.screen.out);
     }
@@ -139,7 +202,7 @@ impl Timeout for NoSync {
 /// Where the plain text stands that was read last, so that a place in it can be found from its end: a row that is too long
 /// for one is cut in the middle.
 #[derive(Default)]
-struct PlainText {
+struct Runs {
     /// Runs and how many bytes of plain text came before them.
     runs: VecDeque<(u64, Cursor)>,
     total: u64,
@@ -148,7 +211,7 @@ struct PlainText {
 /// Runs remembered: a screenful of text that comes byte by byte.
 const RUNS_MAX: usize = 4096;
 
-impl PlainText {
+impl Runs {
     fn add(&mut self, start: Cursor, len: usize, piece: Piece) {
         if piece != Piece::Run {
             self.runs.clear();

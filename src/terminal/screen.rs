@@ -14,7 +14,7 @@ use super::{
 use crate::model::{Cursor, LogTime, Size};
 use alacritty_terminal::{
     event::VoidListener,
-    grid::{Dimensions, Grid},
+    grid::{Charsets, Dimensions, Grid},
     index::Line,
     term::{Config, Term, TermMode, cell::Cell},
 };
@@ -107,6 +107,39 @@ impl Screen {
     /// Something visible changes.
     pub(super) fn change(&mut self) {
         self.changed = Some(self.now);
+    }
+
+    /// When something changed last that hasn't been looked at.
+    pub(super) fn changed_at(&mut self, changed: Option<LogTime>) {
+        self.changed = changed;
+    }
+
+    /// True when the row has just begun and plain text is a row as it stands.
+    pub(super) fn fresh(&self) -> bool {
+        let Flow::Forward(row) = &self.flow else { return false };
+        let mode = self.term.mode();
+        row.fresh
+            && mode.contains(TermMode::LINE_WRAP)
+            && !mode.contains(TermMode::INSERT)
+            && self.grid().cursor.charsets == Charsets::default()
+    }
+
+    /// A row of plain text that the emulator hasn't seen is final.
+    pub(super) fn plain_row(&mut self, text: String, end: Cursor) {
+        let Flow::Forward(row) = &mut self.flow else { return };
+        let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
+        self.change();
+        self.hand_out(RowEvent::Final, id, text, end);
+    }
+
+    /// The emulator has seen lines that were final before; returns when something changed last.
+    pub(super) fn caught_up(&mut self) -> Option<LogTime> {
+        let (line, _) = self.cursor();
+        if let Flow::Forward(row) = &self.flow {
+            self.flow = Flow::Forward(Forward { fresh: true, ..Forward::begin(row.id, line) });
+        }
+        self.pen = (line, 0);
+        self.changed
     }
 
     pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
