@@ -96,7 +96,7 @@ impl Frames {
 
     /// Looks at the screen; returns what is to be judged. `changed`: when the screen changed last.
     pub(super) fn look(&mut self, grid: &Grid<Cell>, at: LogTime, changed: LogTime, ids: &mut u64) -> Vec<Out> {
-        if !self.lines.iter().any(|l| l.stale) && self.seen.iter().all(|s| s.kind == Kind::Here) {
+        if !self.lines.iter().any(|l| l.stale) && !self.seen.iter().any(|s| s.kind == Kind::Double) {
             return Vec::new();
         }
         let now = self.now(grid);
@@ -104,13 +104,13 @@ impl Frames {
         self.lines.fill(Line::default());
         let (base, lines) = (self.base, grid.screen_lines() as i64);
         let is_blank = |line: i64| (base..base + lines).contains(&line) && blank(grid, (line - base) as i32);
-        let news = seen::update(&mut self.seen, &now, at, changed, is_blank, ids);
+        let news = seen::update(&mut self.seen, &now, (at, changed), is_blank, ids);
         news.into_iter().map(|i| (self.seen[i].id, self.text(grid, &self.seen[i]))).collect()
     }
 
     /// The screen has been quiet: cleared rows aren't waited for any longer.
     pub(super) fn quiet(&mut self) {
-        self.seen.retain(|s| !matches!(s.kind, Kind::Cleared(_)));
+        self.seen.retain(|s| !s.given_up());
     }
 
     /// All that stands there is old.
@@ -199,7 +199,10 @@ impl Frames {
         let mut next_line = None;
         for i in 0..self.seen.len() {
             let row = &self.seen[i];
-            if row.done || matches!(row.kind, Kind::Cleared(_)) {
+            if !row.here() {
+                continue;
+            }
+            if row.done {
                 next_line = None;
                 continue;
             }
@@ -218,6 +221,7 @@ impl Frames {
         let out = self.lines_off(grid, -pushed..0, ids);
         let head = self.head.take();
         let before = std::mem::replace(self, Frames { head, ..Frames::blank(grid.screen_lines()) }).seen;
+        let before: Vec<Seen> = before.into_iter().filter(Seen::here).collect();
         let now = self.now(grid);
         let hashes = |rows: &mut dyn Iterator<Item = u64>| rows.collect::<Vec<_>>();
         let pairs = seen::align(&hashes(&mut before.iter().map(|s| s.hash)), &hashes(&mut now.iter().map(|n| n.hash)));
@@ -240,7 +244,7 @@ impl Frames {
         while first < grid.screen_lines() as i32 {
             let last = last_line(grid, first);
             let (line, height) = (self.base + i64::from(first), i64::from(last - first + 1));
-            while known.next_if(|s| s.line < line || matches!(s.kind, Kind::Cleared(_))).is_some() {}
+            while known.next_if(|s| s.line < line || !s.here()).is_some() {}
             let same = !self.lines[first as usize..=last as usize].iter().any(|l| l.stale);
             let seen = known.peek().filter(|s| same && s.line == line && s.height == height);
             let hash = match seen {

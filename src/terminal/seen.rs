@@ -33,8 +33,37 @@ pub(super) enum Kind {
     /// It stands on the screen, and so does another one with the same text, which was there before: perhaps a second one,
     /// perhaps one of the two is about to be repainted. Not judged before it has stood for [`SETTLE`].
     Double,
+    /// It no longer stands on the screen: it isn't new when it comes back to its place.
+    Gone(Gone),
+}
+
+/// How a row has gone.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Gone {
+    since: LogTime,
+    how: How,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum How {
+    /// Another stands in its place.
+    Replaced,
     /// Its place was cleared: a repaint may write it again.
-    Cleared(LogTime),
+    Cleared,
+    /// The program has scrolled, and it was above what still stands there.
+    Above,
+}
+
+impl Seen {
+    /// It stands on the screen.
+    pub(super) fn here(&self) -> bool {
+        !matches!(self.kind, Kind::Gone(_))
+    }
+
+    /// The screen being quiet, it isn't waited for any longer.
+    pub(super) fn given_up(&self) -> bool {
+        matches!(self.kind, Kind::Gone(Gone { how: How::Replaced | How::Cleared, .. }))
+    }
 }
 
 /// A row as it stands on the screen now. Blank ones are left out.
@@ -45,74 +74,149 @@ pub(super) struct Now {
     pub(super) height: i64,
 }
 
-/// What was cleared is forgotten after so long, when the screen is never quiet for [`SETTLE`] (which forgets at once). Long
-/// enough for a repaint, shorter than an answer takes.
-const CLEARED_LIFE: Duration = Duration::from_secs(1);
-
+/// A row that was cleared is forgotten after so long, when the screen is never quiet for [`SETTLE`] (which forgets at once):
+/// longer than a repaint in several frames takes.
+const CLEARED_LIFE: Duration = Duration::from_millis(300);
+/// A row that was replaced is forgotten after so long. One agent scrolls back and on again by frames 10 ms apart; a state
+/// that comes back (`ready`, `working`, `ready`) takes longer.
+const REPLACED_LIFE: Duration = Duration::from_millis(60);
+/// Rows above the screen that are remembered: some screens, for a program that scrolls back a little.
+const ABOVE_MAX: usize = 256;
 /// Above so many pairs rows are matched greedily (a screen of 256 rows that all differ: 65,536 steps).
 const PAIRS_MAX: usize = 1 << 16;
 
 /// Brings `seen` up to date with the screen. Returns the places in `seen` of rows to be judged, in order.
 ///
-/// `blank` tells whether nothing stands on a line now.
+/// `at` is now, `changed` when the screen changed last. `blank` tells whether nothing stands on a line now.
 pub(super) fn update(
     seen: &mut Vec<Seen>,
     now: &[Now],
-    at: LogTime,
-    changed: LogTime,
+    (at, changed): (LogTime, LogTime),
     blank: impl Fn(i64) -> bool,
     ids: &mut u64,
 ) -> Vec<usize> {
-    let pairs =
-        align(&seen.iter().map(|s| s.hash).collect::<Vec<_>>(), &now.iter().map(|n| n.hash).collect::<Vec<_>>());
-    let mut kept = vec![false; seen.len()];
-    let here = |hash: u64| pairs.iter().zip(now).any(|(pair, row)| pair.is_some() && row.hash == hash);
-    let mut next = Vec::with_capacity(now.len());
-    let mut news = Vec::new();
-    for (pair, row) in pairs.iter().zip(now) {
+    let pairs = pair(seen, now);
+    let double = |hash: u64| pairs.iter().zip(now).any(|(p, n)| n.hash == hash && p.is_some_and(|i| seen[i].here()));
+    let (mut next, mut news): (Vec<Seen>, Vec<u64>) = (Vec::with_capacity(now.len()), Vec::new());
+    let scrolled = pairs.iter().zip(now).find_map(|(p, n)| p.map(|i| (i, n))).filter(|(i, n)| n.line < seen[*i].line);
+    let leave = |i: usize| {
+        let how = match &seen[i] {
+            _ if scrolled.is_some_and(|(first, _)| i < first) => How::Above,
+            row if (row.line..row.line + row.height).all(&blank) => How::Cleared,
+            _ => How::Replaced,
+        };
+        gone(&seen[i], how, at)
+    };
+    let mut passed = 0;
+    for (j, row) in now.iter().enumerate() {
+        // What was there comes before what is new in its place: most screens grow downwards.
+        let anchor = pairs[j..].iter().find_map(|p| *p).unwrap_or(seen.len());
+        next.extend((passed..anchor).filter_map(leave));
+        passed = anchor;
         let Now { hash, line, height } = *row;
-        if let Some(i) = *pair {
-            kept[i] = true;
-            let kind = if seen[i].kind == Kind::Double { Kind::Double } else { Kind::Here };
-            next.push(Seen { line, height, kind, ..seen[i].clone() });
+        if let Some(i) = pairs[j] {
+            passed = i + 1;
+            let old = &seen[i];
+            // While it was gone the row in its place may have taken its id.
+            let taken = !old.here() && seen.iter().any(|s| s.here() && s.id == old.id);
+            let id = if taken { fresh(ids) } else { old.id };
+            let kind = if old.here() { old.kind } else { Kind::Here };
+            next.push(Seen { line, height, kind, id, ..old.clone() });
             continue;
         }
-        let rewritten = seen.iter().find(|s| s.line == line && !s.done && !now.iter().any(|n| n.hash == s.hash));
+        let rewritten =
+            seen.iter().find(|s| s.line == line && s.here() && !s.done && !now.iter().any(|n| n.hash == s.hash));
         let id = rewritten.map_or_else(|| fresh(ids), |s| s.id);
-        let double = here(hash);
-        if !double {
-            news.push((line, id));
+        let kind = if double(hash) { Kind::Double } else { Kind::Here };
+        if kind == Kind::Here {
+            news.push(id);
         }
-        let kind = if double { Kind::Double } else { Kind::Here };
         next.push(Seen { hash, line, height, id, done: false, since: changed, kind });
     }
-    forget(seen, &kept, &mut next, at, blank);
-    for row in next.iter_mut().filter(|s| s.kind == Kind::Double && at >= s.since.after(SETTLE)) {
-        row.kind = Kind::Here;
-        news.push((row.line, row.id));
-    }
-    next.sort_by_key(|s| s.line);
+    next.extend((passed..seen.len()).filter_map(leave));
+    settle_doubles(&mut next, at, &mut news);
+    let above = next.iter().filter(|s| matches!(s.kind, Kind::Gone(Gone { how: How::Above, .. }))).count();
+    next.drain(..above.saturating_sub(ABOVE_MAX));
     *seen = next;
-    seen.iter().enumerate().filter(|(_, s)| news.contains(&(s.line, s.id))).map(|(i, _)| i).collect()
+    seen.iter().enumerate().filter(|(_, s)| s.here() && news.contains(&s.id)).map(|(i, _)| i).collect()
 }
 
-/// Rows that no longer stand on the screen: kept a while if their place was cleared; if another with the same text has
-/// come, it was this one.
-fn forget(seen: &[Seen], kept: &[bool], next: &mut Vec<Seen>, at: LogTime, blank: impl Fn(i64) -> bool) {
-    for (old, _) in seen.iter().zip(kept).filter(|(_, kept)| !**kept) {
-        if old.kind != Kind::Double
-            && let Some(moved) = next.iter_mut().find(|n| n.hash == old.hash && n.kind == Kind::Double)
-        {
-            (moved.id, moved.done, moved.since, moved.kind) = (old.id, old.done, old.since, Kind::Here);
+/// A row that no longer stands on the screen, if it is to be remembered.
+fn gone(row: &Seen, how: How, at: LogTime) -> Option<Seen> {
+    let gone = match row.kind {
+        Kind::Gone(gone) if how != How::Above => gone,
+        _ => Gone { since: at, how },
+    };
+    let kept = match gone.how {
+        How::Above => true,
+        How::Cleared => at < gone.since.after(CLEARED_LIFE),
+        How::Replaced => at < gone.since.after(REPLACED_LIFE),
+    };
+    kept.then(|| Seen { kind: Kind::Gone(gone), ..row.clone() })
+}
+
+/// Of two rows with the same text one has gone: then the other is that one, moved. Or both have stood: then it is new.
+fn settle_doubles(rows: &mut [Seen], at: LogTime, news: &mut Vec<u64>) {
+    for i in 0..rows.len() {
+        if rows[i].kind != Kind::Double {
             continue;
         }
-        let since = match old.kind {
-            Kind::Cleared(since) => since,
-            _ => at,
-        };
-        if at < since.after(CLEARED_LIFE) && (old.line..old.line + old.height).all(&blank) {
-            next.push(Seen { kind: Kind::Cleared(since), ..old.clone() });
+        let hash = rows[i].hash;
+        let moved = rows.iter().position(|s| s.hash == hash && matches!(s.kind, Kind::Gone(g) if g.since == at));
+        if let Some(old) = moved {
+            (rows[i].id, rows[i].done, rows[i].since) = (rows[old].id, rows[old].done, rows[old].since);
+            rows[i].kind = Kind::Here;
+        } else if at >= rows[i].since.after(SETTLE) {
+            rows[i].kind = Kind::Here;
+            news.push(rows[i].id);
         }
+    }
+}
+
+/// For each row on the screen the place in `seen` of the row it is. First among those that stood there; then, between two of
+/// those, among those that have gone.
+fn pair(seen: &[Seen], now: &[Now]) -> Vec<Option<usize>> {
+    let hashes: Vec<u64> = now.iter().map(|n| n.hash).collect();
+    let here: Vec<usize> = (0..seen.len()).filter(|i| seen[*i].here()).collect();
+    let old: Vec<u64> = here.iter().map(|i| seen[*i].hash).collect();
+    let mut pairs: Vec<Option<usize>> = align(&old, &hashes).into_iter().map(|p| p.map(|i| here[i])).collect();
+    if here.len() == seen.len() || pairs.iter().all(Option::is_some) {
+        return pairs;
+    }
+    let mut j = 0;
+    while j < now.len() {
+        if pairs[j].is_some() {
+            j += 1;
+            continue;
+        }
+        let end = (j..now.len()).find(|j| pairs[*j].is_some()).unwrap_or(now.len());
+        let after = j.checked_sub(1).and_then(|j| pairs[j]);
+        let before = pairs.get(end).copied().flatten();
+        come_back(seen, (after, before), &hashes[j..end], &mut pairs[j..end]);
+        j = end;
+    }
+    pairs
+}
+
+/// Rows that have come back between two that stand (places in `seen`): next to one of these as before, or where the screen
+/// was cleared.
+fn come_back(seen: &[Seen], (after, before): (Option<usize>, Option<usize>), now: &[u64], pairs: &mut [Option<usize>]) {
+    let (mut low, mut high) = (after.map_or(0, |i| i + 1), before.unwrap_or(seen.len()));
+    let (mut first, mut end) = (0, now.len());
+    let same = |i: usize, j: usize| !seen[i].here() && seen[i].hash == now[j];
+    while after.is_some() && low < high && first < end && same(low, first) {
+        pairs[first] = Some(low);
+        (low, first) = (low + 1, first + 1);
+    }
+    while before.is_some() && low < high && first < end && same(high - 1, end - 1) {
+        (high, end) = (high - 1, end - 1);
+        pairs[end] = Some(high);
+    }
+    let cleared = |i: &usize| matches!(seen[*i].kind, Kind::Gone(Gone { how: How::Cleared, .. }));
+    let cleared: Vec<usize> = (low..high).filter(cleared).collect();
+    let old: Vec<u64> = cleared.iter().map(|i| seen[*i].hash).collect();
+    for (pair, i) in pairs[first..end].iter_mut().zip(align(&old, &now[first..end])) {
+        *pair = i.map(|i| cleared[i]);
     }
 }
 

@@ -34,6 +34,10 @@ impl Reading {
         self.rows.finish(&mut self.out);
     }
 
+    pub(crate) fn take_events(&mut self) -> Vec<RowEvent> {
+        std::mem::take(&mut self.out)
+    }
+
     pub(crate) fn take(&mut self) -> String {
         show(&std::mem::take(&mut self.out))
     }

@@ -1,0 +1,71 @@
+//! Recordings of real agents (asciicast v2): what a person reads of them, and when the answer's end is seen.
+
+mod rows_common;
+
+use rows_common::Reading;
+use std::{fmt::Write, fs, path::Path};
+use termalive::{
+    model::{LogTime, Size},
+    terminal::RowEvent,
+};
+
+/// What was typed to ask, and what the answer ends with.
+const PROMPT: &str = "PLAN_DONE";
+
+#[test]
+fn llm() {
+    recording("llm");
+}
+
+#[test]
+fn aider() {
+    recording("aider");
+}
+
+#[test]
+fn codex() {
+    recording("codex");
+}
+
+#[test]
+fn opencode() {
+    recording("opencode");
+}
+
+/// Reads a recording, with the reading's start where the prompt is typed, and compares with its `.rows` file.
+fn recording(name: &str) {
+    let folder = Path::new("tests/recordings");
+    let cast = fs::read_to_string(folder.join(format!("{name}.cast"))).unwrap();
+    let mut reading = Reading::new(Size { cols: 80, rows: 24 });
+    let mut shown = String::new();
+    for line in cast.lines().skip(1) {
+        let (seconds, kind, data): (f64, String, String) = serde_json::from_str(line).unwrap();
+        reading.now = LogTime((seconds * 1e9) as u64);
+        match kind.as_str() {
+            "o" => reading.feed(data.as_bytes()),
+            "i" if data.contains(PROMPT) => {
+                reading.wait(0);
+                section(&mut shown, "before the prompt", &reading.take_events());
+                reading.rows.baseline();
+                writeln!(shown, "# open: {:?}", reading.rows.open_text()).unwrap();
+            }
+            _ => (),
+        }
+    }
+    reading.wait(1000);
+    section(&mut shown, "after the prompt", &reading.take_events());
+    reading.finish();
+    section(&mut shown, "at the end", &reading.take_events());
+    let file = folder.join(format!("{name}.rows"));
+    if std::env::var_os("UPDATE_ROWS").is_some() {
+        fs::write(&file, &shown).unwrap();
+    }
+    assert_eq!(shown, fs::read_to_string(&file).unwrap_or_default(), "UPDATE_ROWS=1 writes {file:?} anew");
+}
+
+fn section(shown: &mut String, title: &str, events: &[RowEvent]) {
+    writeln!(shown, "# {title}").unwrap();
+    for event in events {
+        writeln!(shown, "{}", rows_common::show(std::slice::from_ref(event)).trim_end()).unwrap();
+    }
+}
