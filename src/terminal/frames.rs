@@ -82,6 +82,12 @@ impl Frames {
         self.written = true;
     }
 
+    /// What stands on a line wasn't looked at.
+    pub(super) fn unsee(&mut self, line: i32) {
+        self.seen.retain(|s| s.line != i64::from(line));
+        self.write(line);
+    }
+
     /// Something was erased or moved on a line.
     pub(super) fn stale(&mut self, lines: Range<i32>) {
         for line in &mut self.lines[lines.start as usize..lines.end as usize] {

@@ -4,6 +4,7 @@
 //! at or wiped; `forward` and `frames` know what they are.
 
 use super::screen::{Flow, SYNC_MAX, Screen};
+use crate::model::Cursor;
 use alacritty_terminal::{
     grid::Dimensions,
     term::TermMode,
@@ -35,6 +36,9 @@ impl Handler for Screen {
     }
 
     fn linefeed(&mut self) {
+        if let Some(end) = self.line_end {
+            (self.mark, self.end) = (Cursor { byte: end.byte - 1, ..end }, end);
+        }
         let (line, _) = self.cursor();
         let scrolls = line + 1 == self.region.end;
         let to = if scrolls || line + 1 >= self.lines() { line } else { line + 1 };

@@ -27,6 +27,9 @@ pub struct Rows {
     /// The end of the last final row.
     last_end: Cursor,
     runs: Runs,
+    /// The beginning of a character, and where it stands.
+    held: Vec<u8>,
+    held_at: Cursor,
     /// What the emulator hasn't seen yet.
     ahead: Plain,
 }
@@ -42,6 +45,8 @@ impl Rows {
             here: Cursor::default(),
             last_end: Cursor::default(),
             runs: Runs::default(),
+            held: Vec::new(),
+            held_at: Cursor::default(),
             ahead: Plain::default(),
         }
     }
@@ -72,6 +77,35 @@ impl Rows {
         }
         self.screen.now = now;
         self.screen.sync = self.screen.sync.filter(|end| now < *end);
+    }
+
+    /// Completes the character that was held back; returns what comes after it.
+    ///
+    /// The parser takes characters that come in two parts, but loses what follows some of them.
+    fn complete<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if self.held.is_empty() || bytes.is_empty() {
+            return bytes;
+        }
+        let next = bytes.iter().enumerate().find_map(|(i, byte)| {
+            self.held.push(*byte);
+            (!incomplete(&self.held)).then_some(i)
+        });
+        let taken = match next {
+            None => bytes.len(),
+            Some(i) => {
+                let held = std::mem::take(&mut self.held);
+                let here = self.here;
+                let (whole, taken) = match std::str::from_utf8(&held) {
+                    Ok(_) => (&held[..], i + 1),
+                    Err(_) => ("\u{FFFD}".as_bytes(), i),
+                };
+                self.piece(self.held_at, whole, Piece::Run);
+                self.here = here;
+                taken
+            }
+        };
+        self.here.byte += taken as u32;
+        &bytes[taken..]
     }
 
     /// Takes lines of plain text without the emulator. Returns how many bytes were taken.
@@ -123,7 +157,8 @@ impl Rows {
         if !self.running {
             self.screen.mark = start;
         }
-        self.screen.end = if piece == Piece::Run { self.screen.mark } else { end };
+        self.screen.end = if piece == Piece::Control { end } else { self.screen.mark };
+        self.screen.line_end = (piece == Piece::Line).then_some(end);
         self.parser.advance(&mut self.screen, bytes);
         self.runs.add(start, bytes.len(), piece);
         while let Some((mut row, rest)) = self.screen.cut() {
@@ -143,7 +178,7 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
         self.pass(now);
         self.here = at;
-        let mut rest = bytes;
+        let mut rest = self.complete(bytes);
         while !rest.is_empty() {
             let n = self.plain_lines(rest);
             if n > 0 {
@@ -154,9 +189,16 @@ impl RowSource for Rows {
             let goes_on = !self.lexer.ground();
             let (n, piece) = self.lexer.next(rest);
             self.running = if piece == Piece::Control { goes_on } else { self.running };
-            self.piece(self.here, &rest[..n], piece);
-            rest = &rest[n..];
-            self.running = piece == Piece::Run && rest.is_empty();
+            let broken = if piece == Piece::Run { broken_tail(&rest[..n]) } else { 0 };
+            self.piece(self.here, &rest[..n - broken], piece);
+            self.running = piece == Piece::Run;
+            if broken > 0 {
+                self.held.extend_from_slice(&rest[n - broken..n]);
+                self.held_at = self.here;
+                self.here.byte += broken as u32;
+            }
+            rest = self.complete(&rest[n..]);
+            self.running &= rest.is_empty();
         }
         std::mem::swap(out, &mut self.screen.out);
     }
@@ -185,6 +227,17 @@ impl RowSource for Rows {
         self.screen.finish(self.here);
         std::mem::swap(out, &mut self.screen.out);
     }
+}
+
+/// How many bytes at the end are the beginning of a character.
+fn broken_tail(run: &[u8]) -> usize {
+    let tail = run.iter().rev().take(3).position(|b| *b >= 0xc0).map_or(0, |i| i + 1);
+    if incomplete(&run[run.len() - tail..]) { tail } else { 0 }
+}
+
+/// True for the beginning of a character.
+fn incomplete(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
 }
 
 /// The parser isn't to hold synchronized updates back: `screen` knows of them, and places stay exact.

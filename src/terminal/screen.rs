@@ -36,9 +36,11 @@ pub(super) struct Screen {
     /// When something visible changed that hasn't been looked at since.
     changed: Option<LogTime>,
     pub(super) now: LogTime,
-    /// Where the piece begins that is being fed, and where it ends.
+    /// Where the piece begins that is being fed, and where a row that is final by it ends.
     pub(super) mark: Cursor,
     pub(super) end: Cursor,
+    /// Where the piece ends, if a line feed ends it.
+    pub(super) line_end: Option<Cursor>,
     pub(super) out: Vec<RowEvent>,
 }
 
@@ -82,6 +84,7 @@ impl Screen {
             now: LogTime::default(),
             mark: Cursor::default(),
             end: Cursor::default(),
+            line_end: None,
             out: Vec::new(),
         }
     }
@@ -194,7 +197,10 @@ impl Screen {
         self.look();
         let Flow::Forward(row) = &mut self.flow else { return };
         let open = (!row.old).then(|| (row.top, row.id, std::mem::take(&mut row.off)));
-        self.flow = Flow::Frames(Frames::stands(self.term.grid(), open, self.now, &mut self.ids));
+        let unseen = (row.written > 0).then_some(row.top..row.bottom + 1);
+        let mut frames = Frames::stands(self.term.grid(), open, self.now, &mut self.ids);
+        unseen.into_iter().flatten().for_each(|line| frames.unsee(line));
+        self.flow = Flow::Frames(frames);
     }
 
     /// What stands on the screen is old.
