@@ -79,6 +79,20 @@ impl Rows {
         self.screen.sync = self.screen.sync.filter(|end| now < *end);
     }
 
+    /// A piece, and if it ends with the beginning of a character, which nothing completes, the sign for that.
+    fn sound_piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
+        let broken = if piece == Piece::Run { broken_tail(bytes) } else { 0 };
+        if broken == 0 {
+            return self.piece(start, bytes, piece);
+        }
+        let whole = bytes.len() - broken;
+        self.sound_piece(start, &bytes[..whole], piece);
+        self.running = true;
+        let end = Cursor { byte: start.byte + bytes.len() as u32, ..start };
+        self.piece(Cursor { byte: start.byte + whole as u32, ..start }, REPLACEMENT, piece);
+        self.here = end;
+    }
+
     /// Completes the character that was held back; returns what comes after it.
     ///
     /// The parser takes characters that come in two parts, but loses what follows some of them.
@@ -97,7 +111,7 @@ impl Rows {
                 let here = self.here;
                 let (whole, taken) = match std::str::from_utf8(&held) {
                     Ok(_) => (&held[..], i + 1),
-                    Err(_) => ("\u{FFFD}".as_bytes(), i),
+                    Err(_) => (REPLACEMENT, i),
                 };
                 self.piece(self.held_at, whole, Piece::Run);
                 self.here = here;
@@ -190,7 +204,7 @@ impl RowSource for Rows {
             let (n, piece) = self.lexer.next(rest);
             self.running = if piece == Piece::Control { goes_on } else { self.running };
             let broken = if piece == Piece::Run { broken_tail(&rest[..n]) } else { 0 };
-            self.piece(self.here, &rest[..n - broken], piece);
+            self.sound_piece(self.here, &rest[..n - broken], piece);
             self.running = piece == Piece::Run;
             if broken > 0 {
                 self.held.extend_from_slice(&rest[n - broken..n]);
@@ -228,6 +242,9 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
     }
 }
+
+/// What stands for bytes that are no character.
+const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 
 /// How many bytes at the end are the beginning of a character.
 fn broken_tail(run: &[u8]) -> usize {

@@ -305,6 +305,9 @@ impl Screen {
         if main.resized {
             self.adopt_size();
         }
+        if self.region != (0..self.lines()) {
+            self.to_frames(); // left behind by the program on the other screen
+        }
     }
 
     /// The terminal has a new size.
