@@ -1,4 +1,5 @@
 //! Recordings of real agents (asciicast v2): what a person reads of them, and when the answer's end is seen.
+#![allow(clippy::unwrap_used, reason = "a test")]
 
 mod rows_common;
 

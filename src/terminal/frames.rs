@@ -14,8 +14,19 @@ use alacritty_terminal::{
 };
 use std::{ops::Range, time::Duration};
 
-/// A row that is to be handed out: its id and text.
-pub(super) type Out = (u64, String);
+/// A row that is to be handed out.
+pub(super) struct Out {
+    pub(super) id: u64,
+    pub(super) text: String,
+    /// It goes on in the next one.
+    pub(super) more: bool,
+}
+
+impl Out {
+    pub(super) fn row(id: u64, text: String) -> Out {
+        Out { id, text, more: false }
+    }
+}
 
 /// What is known of a screen.
 #[derive(Clone, Debug)]
@@ -26,10 +37,20 @@ pub(super) struct Frames {
     lines: Vec<Line>,
     /// Something was written since the last look.
     pub(super) written: bool,
-    /// The first lines, scrolled off, of the row at the top, and the number of its first line.
-    head: Option<(i64, String)>,
+    /// What has scrolled off of the row at the top.
+    head: Option<Head>,
     /// The last row that scrolled off was handed out (blank ones after it are, too).
     handed: bool,
+}
+
+/// The first lines of a row.
+#[derive(Clone, Debug)]
+struct Head {
+    /// The number of its first line.
+    first: i64,
+    /// The id under which a part of it was handed out.
+    id: Option<u64>,
+    text: String,
 }
 
 /// What has happened to a line since the last look.
@@ -40,6 +61,10 @@ struct Line {
     /// Perhaps another text, by writing, erasing or moving.
     stale: bool,
 }
+
+/// A row at the top is handed out in parts of so much text: it is read at each look. 64 KiB: more than a screen of 1,000
+/// columns is worth.
+const HEAD_CUT: usize = 64 * crate::model::KIB;
 
 /// A row that a clear wipes is final when it has stood so long: somebody could read it. A row of a repaint hasn't, or
 /// comes back at once. Unit: log time.
@@ -63,7 +88,7 @@ impl Frames {
     pub(super) fn stands(grid: &Grid<Cell>, open: Option<(i32, u64, String)>, at: LogTime, ids: &mut u64) -> Frames {
         let mut frames = Frames::blank(grid.screen_lines());
         let open = open.map(|(line, id, off)| {
-            frames.head = (!off.is_empty()).then_some((-1, off));
+            frames.head = (!off.is_empty()).then_some(Head { first: -1, id: Some(id), text: off });
             (i64::from(line), id)
         });
         for Now { hash, line, height } in frames.now(grid) {
@@ -111,7 +136,7 @@ impl Frames {
         let (base, lines) = (self.base, grid.screen_lines() as i64);
         let is_blank = |line: i64| (base..base + lines).contains(&line) && blank(grid, (line - base) as i32);
         let news = seen::update(&mut self.seen, &now, (at, changed), is_blank, ids);
-        news.into_iter().map(|i| (self.seen[i].id, self.text(grid, &self.seen[i]))).collect()
+        news.into_iter().map(|i| Out::row(self.seen[i].id, self.text(grid, &self.seen[i]))).collect()
     }
 
     /// The screen has been quiet: cleared rows aren't waited for any longer.
@@ -152,15 +177,23 @@ impl Frames {
     fn lines_off(&mut self, grid: &Grid<Cell>, lines: Range<i32>, ids: &mut u64) -> Vec<Out> {
         let mut out = Vec::new();
         for line in lines {
-            let (first, mut text) = self.head.take().unwrap_or((self.base + i64::from(line), String::new()));
+            let first = self.base + i64::from(line);
+            let mut head = self.head.take().unwrap_or(Head { first, id: None, text: String::new() });
             if wraps(grid, line) {
-                push_cells(grid, line, grid.columns(), &mut text);
-                self.head = Some((first, text));
+                push_cells(grid, line, grid.columns(), &mut head.text);
+                if head.text.len() >= HEAD_CUT {
+                    let id = *head.id.get_or_insert_with(|| fresh(ids));
+                    out.push(Out { id, text: std::mem::take(&mut head.text), more: true });
+                }
+                self.head = Some(head);
                 continue;
             }
-            push_lines(grid, line, line, usize::MAX, &mut text);
-            text.truncate(text.trim_end_matches(' ').len());
-            out.extend(self.leave(first, text, ids));
+            push_lines(grid, line, line, usize::MAX, &mut head.text);
+            head.text.truncate(head.text.trim_end_matches(' ').len());
+            match head.id {
+                Some(id) => out.push(Out::row(id, head.text)),
+                None => out.extend(self.leave(head.first, head.text, ids)),
+            }
         }
         out
     }
@@ -168,7 +201,7 @@ impl Frames {
     /// The row that began on line `first` has left the screen.
     fn leave(&mut self, first: i64, text: String, ids: &mut u64) -> Option<Out> {
         if text.is_empty() {
-            return self.handed.then(|| (fresh(ids), text));
+            return self.handed.then(|| Out::row(fresh(ids), text));
         }
         let hash = (!self.seen.is_empty()).then(|| text_hash(&text));
         let here = self.seen.iter().position(|s| s.line == first && Some(s.hash) == hash);
@@ -178,7 +211,7 @@ impl Frames {
             None => (fresh(ids), false),
         };
         self.handed = !done;
-        (!done).then_some((id, text))
+        (!done).then(|| Out::row(id, text))
     }
 
     /// The screen is about to be cleared; returns the rows that have stood long enough to be final.
@@ -189,7 +222,7 @@ impl Frames {
             let lines = (row.line - self.base) as usize..(row.line - self.base + row.height) as usize;
             let as_seen = row.kind == Kind::Here && self.lines.get(lines).is_some_and(|l| l.iter().all(|l| !l.stale));
             if as_seen && !row.done && at >= row.since.after(STOOD) {
-                out.push((row.id, self.text(grid, row)));
+                out.push(Out::row(row.id, self.text(grid, row)));
                 self.seen[i].done = true;
             }
         }
@@ -213,10 +246,10 @@ impl Frames {
                 continue;
             }
             for _ in next_line.unwrap_or(row.line)..row.line {
-                out.push((fresh(ids), String::new()));
+                out.push(Out::row(fresh(ids), String::new()));
             }
             next_line = Some(row.line + row.height);
-            out.push((row.id, self.text(grid, row)));
+            out.push(Out::row(row.id, self.text(grid, row)));
             self.seen[i].done = true;
         }
         out
@@ -277,8 +310,8 @@ impl Frames {
 
     /// The text of the row on lines `first ..= last`, with what has scrolled off of it.
     fn push_row(&self, grid: &Grid<Cell>, first: i32, last: i32, text: &mut String) {
-        if let (0, Some((_, head))) = (first, &self.head) {
-            text.push_str(head);
+        if let (0, Some(head)) = (first, &self.head) {
+            text.push_str(&head.text);
         }
         push_lines(grid, first, last, usize::MAX, text);
         text.truncate(text.trim_end_matches(' ').len());

@@ -136,19 +136,19 @@ impl Handler for Screen {
     }
 
     fn scroll_up(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_scroll(self.region.start, n);
         self.term.scroll_up(n);
     }
 
     fn scroll_down(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_push_down(self.region.start, n);
         self.term.scroll_down(n);
     }
 
     fn insert_blank_lines(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         let (line, _) = self.cursor();
         if self.region.contains(&line) {
             self.before_push_down(line, n);
@@ -157,7 +157,7 @@ impl Handler for Screen {
     }
 
     fn delete_lines(&mut self, n: usize) {
-        self.to_frames();
+        self.turn_to_frames();
         let (line, _) = self.cursor();
         if self.region.contains(&line) {
             self.before_wipe_lines(line..(line + n as i32).min(self.region.end), line..self.region.end);
@@ -227,7 +227,7 @@ impl Handler for Screen {
     }
 
     fn decaln(&mut self) {
-        self.to_frames();
+        self.turn_to_frames();
         self.before_wipe_lines(0..self.lines(), 0..self.lines());
         self.term.decaln();
     }
@@ -290,7 +290,7 @@ impl Handler for Screen {
         }
         let region = (top as i32 - 1).min(self.lines())..(bottom as i32).min(self.lines());
         if region != (0..self.lines()) {
-            self.to_frames();
+            self.turn_to_frames();
         }
         self.region = region;
         self.moving(|s| s.term.set_scrolling_region(top, Some(bottom)));

@@ -32,12 +32,26 @@ enum Place {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lexer {
     place: Place,
+    /// Bytes of the sequence so far.
+    len: usize,
 }
+
+/// A longer sequence is broken off, as CAN does: the parser keeps an OSC whole. 16 MiB: an image in an OSC fits.
+const SEQUENCE_MAX: usize = 16 * crate::model::MIB;
 
 impl Lexer {
     /// True when the next byte is not inside an escape sequence.
     pub(super) fn ground(&self) -> bool {
         self.place == Place::Ground
+    }
+
+    /// True, once, when the last piece was broken off for its length.
+    pub(super) fn broken_off(&mut self) -> bool {
+        let broken = self.len >= SEQUENCE_MAX;
+        if broken {
+            self.len = 0;
+        }
+        broken
     }
 
     /// The length and kind of the first piece. `bytes` is not empty.
@@ -51,7 +65,7 @@ impl Lexer {
             (b'\r', Some(b'\n')) => (i + 2, Piece::Line),
             _ if i > 0 => (i, Piece::Run),
             (0x1b, _) => {
-                self.place = Place::Escape;
+                (self.place, self.len) = (Place::Escape, 0);
                 (1 + self.sequence(&bytes[1..]), Piece::Control)
             }
             _ => (1, Piece::Control),
@@ -62,6 +76,10 @@ impl Lexer {
     fn sequence(&mut self, bytes: &[u8]) -> usize {
         for (i, byte) in bytes.iter().enumerate() {
             self.place = self.step(*byte);
+            self.len += 1;
+            if self.len >= SEQUENCE_MAX {
+                self.place = Place::Ground;
+            }
             if self.place == Place::Ground || *byte == b'\n' {
                 return i + 1;
             }

@@ -6,6 +6,7 @@
 pub mod keys;
 pub mod modes;
 pub mod paste;
+mod area;
 mod forward;
 mod frames;
 mod handler;

@@ -205,6 +205,9 @@ impl RowSource for Rows {
             self.running = if piece == Piece::Control { goes_on } else { self.running };
             let broken = if piece == Piece::Run { broken_tail(&rest[..n]) } else { 0 };
             self.sound_piece(self.here, &rest[..n - broken], piece);
+            if piece == Piece::Control && self.lexer.broken_off() {
+                self.parser.advance(&mut self.screen, &[CANCEL]);
+            }
             self.running = piece == Piece::Run;
             if broken > 0 {
                 self.held.extend_from_slice(&rest[n - broken..n]);
@@ -242,6 +245,9 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
     }
 }
+
+/// Breaks an escape sequence off.
+const CANCEL: u8 = 0x18;
 
 /// What stands for bytes that are no character.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();

@@ -6,6 +6,7 @@
 
 use super::{
     ROW_CUT, Row, RowEvent, SETTLE,
+    area::Area,
     forward::{Forward, boundary},
     frames::{Frames, Out, last_line},
     seen::fresh,
@@ -15,7 +16,6 @@ use crate::model::{Cursor, LogTime, Size};
 use alacritty_terminal::{
     event::VoidListener,
     grid::{Charsets, Dimensions, Grid},
-    index::Line,
     term::{Config, Term, TermMode, cell::Cell},
 };
 use std::{ops::Range, time::Duration};
@@ -66,9 +66,6 @@ pub(super) const SYNC_MAX: Duration = Duration::from_millis(150);
 /// Lines kept above the screen while it is resized: more than a full screen of the largest size can wrap into.
 const RESIZE_LINES: usize = 1 << 20;
 
-/// The emulator's least number of columns (a wide character takes two).
-const COLUMNS_MIN: usize = 2;
-
 impl Screen {
     pub(super) fn new(size: Size) -> Screen {
         let area = Area::new(size);
@@ -78,7 +75,7 @@ impl Screen {
             pen: (0, 0),
             main: None,
             ids: 1,
-            region: 0..area.lines as i32,
+            region: 0..area.screen_lines() as i32,
             sync: None,
             changed: None,
             now: LogTime::default(),
@@ -132,7 +129,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
         self.change();
-        self.hand_out(RowEvent::Final, id, text, end);
+        self.hand_out(RowEvent::Final, Out::row(id, text), end);
     }
 
     /// The emulator has seen lines that were final before; returns when something changed last.
@@ -146,16 +143,17 @@ impl Screen {
     }
 
     pub(super) fn final_rows(&mut self, rows: Vec<Out>, end: Cursor) {
-        rows.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Final, id, text, end));
+        rows.into_iter().for_each(|row| self.hand_out(RowEvent::Final, row, end));
     }
 
-    fn hand_out(&mut self, event: fn(Row) -> RowEvent, id: u64, mut text: String, end: Cursor) {
+    fn hand_out(&mut self, event: fn(Row) -> RowEvent, row: Out, end: Cursor) {
+        let Out { id, mut text, more } = row;
         while text.len() > ROW_CUT {
             let rest = text.split_off(boundary(&text, ROW_CUT));
             self.out.push(event(Row { id, text, more: true, end }));
             text = rest;
         }
-        self.out.push(event(Row { id, text, more: false, end }));
+        self.out.push(event(Row { id, text, more, end }));
     }
 
     /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
@@ -168,10 +166,10 @@ impl Screen {
     fn look_at(&mut self, end: Cursor) {
         let grid = self.term.grid();
         let judged = match &mut self.flow {
-            Flow::Forward(row) => row.judge(grid).map(|text| (row.id, text)).into_iter().collect(),
+            Flow::Forward(row) => row.judge(grid).map(|text| Out::row(row.id, text)).into_iter().collect(),
             Flow::Frames(frames) => frames.look(grid, self.now, self.changed.unwrap_or(self.now), &mut self.ids),
         };
-        judged.into_iter().for_each(|(id, text)| self.hand_out(RowEvent::Judged, id, text, end));
+        judged.into_iter().for_each(|row| self.hand_out(RowEvent::Judged, row, end));
     }
 
     /// When there is something to settle.
@@ -191,7 +189,7 @@ impl Screen {
     }
 
     /// From here on the program is taken to paint the screen.
-    pub(super) fn to_frames(&mut self) {
+    pub(super) fn turn_to_frames(&mut self) {
         let Flow::Forward(row) = &self.flow else { return };
         row.mark_wraps(self.term.grid_mut());
         self.look();
@@ -270,7 +268,7 @@ impl Screen {
             Flow::Forward(row) => {
                 let text = row.text(grid, row.bottom);
                 row.old = true;
-                if text.is_empty() { Vec::new() } else { vec![(row.id, text)] }
+                if text.is_empty() { Vec::new() } else { vec![Out::row(row.id, text)] }
             }
         }
     }
@@ -306,7 +304,7 @@ impl Screen {
             self.adopt_size();
         }
         if self.region != (0..self.lines()) {
-            self.to_frames(); // left behind by the program on the other screen
+            self.turn_to_frames(); // left behind by the program on the other screen
         }
     }
 
@@ -361,45 +359,12 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let text = row.text(self.term.grid(), line);
         let id = row.id;
-        self.hand_out(RowEvent::Final, id, text, end);
+        self.hand_out(RowEvent::Final, Out::row(id, text), end);
         for _ in line + 1..to {
             let id = fresh(&mut self.ids);
-            self.hand_out(RowEvent::Final, id, String::new(), end);
+            self.hand_out(RowEvent::Final, Out::row(id, String::new()), end);
         }
         self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
         self.pen = (to, 0);
-    }
-
-    /// True when something visible stands in the cells.
-    pub(super) fn any_visible(&self, line: i32, columns: Range<usize>) -> bool {
-        let row = &self.grid()[Line(line)];
-        let columns = columns.start.min(row.len())..columns.end.min(row.len());
-        columns.into_iter().any(|c| super::text::visible(&row[alacritty_terminal::index::Column(c)]))
-    }
-}
-
-/// A size as the emulator takes it.
-pub(super) struct Area {
-    columns: usize,
-    lines: usize,
-}
-
-impl Area {
-    fn new(size: Size) -> Area {
-        Area { columns: usize::from(size.cols).max(COLUMNS_MIN), lines: usize::from(size.rows).max(1) }
-    }
-}
-
-impl Dimensions for Area {
-    fn total_lines(&self) -> usize {
-        self.lines
-    }
-
-    fn screen_lines(&self) -> usize {
-        self.lines
-    }
-
-    fn columns(&self) -> usize {
-        self.columns
     }
 }

@@ -4,7 +4,7 @@ use super::{
     forward::Forward,
     screen::{Flow, Screen},
     seen::fresh,
-    text::{blank, visible},
+    text::{any_visible, blank, visible},
 };
 use alacritty_terminal::{
     grid::Dimensions,
@@ -120,7 +120,7 @@ impl Screen {
             Flow::Forward(row) => {
                 row.fresh &= column == 0 && to == row.top;
                 if to < row.top {
-                    self.to_frames();
+                    self.turn_to_frames();
                 }
             }
         }
@@ -186,7 +186,7 @@ impl Screen {
     /// Cells of a line are about to be erased or moved. `behind`: what stands there is what was to be seen only if the
     /// cursor has gone back; else it is what a rewriting hasn't reached.
     pub(super) fn before_erase(&mut self, line: i32, columns: Range<usize>, behind: bool) {
-        if !self.any_visible(line, columns.clone()) {
+        if !any_visible(self.grid(), line, columns.clone()) {
             return;
         }
         if !behind || (line, columns.start) < self.pen {

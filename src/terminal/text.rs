@@ -5,7 +5,10 @@ use alacritty_terminal::{
     index::{Column, Line},
     term::cell::{Cell, Flags},
 };
-use std::hash::{DefaultHasher, Hasher};
+use std::{
+    hash::{DefaultHasher, Hasher},
+    ops::Range,
+};
 
 /// Something a person sees stands in the cell.
 pub(super) fn visible(cell: &Cell) -> bool {
@@ -20,12 +23,19 @@ pub(super) fn wraps(grid: &Grid<Cell>, line: i32) -> bool {
 /// Columns up to the last visible one, of the first `within`.
 pub(super) fn visible_len(row: &Row<Cell>, within: usize) -> usize {
     let cells = &row[..Column(within.min(row.len()))];
-    cells.iter().rposition(|c| c.c != ' ' && visible(c) || c.extra.is_some() && visible(c)).map_or(0, |c| c + 1)
+    cells.iter().rposition(visible).map_or(0, |c| c + 1)
 }
 
 /// True when a person sees nothing in the line.
 pub(super) fn blank(grid: &Grid<Cell>, line: i32) -> bool {
     visible_len(&grid[Line(line)], usize::MAX) == 0
+}
+
+/// True when something visible stands in some columns of a line.
+pub(super) fn any_visible(grid: &Grid<Cell>, line: i32, columns: Range<usize>) -> bool {
+    let row = &grid[Line(line)];
+    let columns = Column(columns.start.min(row.len()))..Column(columns.end.min(row.len()));
+    row[columns].iter().any(visible)
 }
 
 /// Appends the text of a line's first `len` columns.
