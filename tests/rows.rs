@@ -2,7 +2,7 @@
 
 mod rows_common;
 
-use rows_common::check;
+use rows_common::{Reading, check};
 use termalive::model::Size;
 
 const SMALL: Size = Size { cols: 20, rows: 5 };
@@ -64,4 +64,31 @@ fn wrapped_input_is_repainted() {
             ),
         ],
     );
+}
+
+/// What bash wrote on 40 columns while a long line was typed, edited at its beginning and end, recalled, and pasted.
+#[test]
+fn bash_edits_wrapped_input() {
+    let mut reading = Reading::new(Size { cols: 40, rows: 8 });
+    reading.feed(include_bytes!("recordings/bash.raw"));
+    reading.finish();
+    let shown = reading.take();
+    let finals: Vec<_> = shown.split('|').filter_map(|event| event.strip_prefix('F')?.split_once(' ')).collect();
+    let long = "cho aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb dd";
+    let digits = "1111111111111111111111111111111111111111111 22222";
+    let expected = [
+        &format!("$ X{long}"),
+        "bash: Xcho: command not found",
+        "$ echo short",
+        "short",
+        &format!("$ X{long}"),
+        "bash: Xcho: command not found",
+        &format!("$ echo pasted {digits}"),
+        &format!("pasted {digits}"),
+        "$ printf \"no newline\"",
+        "no newline$ exit",
+        "exit",
+    ];
+    assert_eq!(finals.iter().map(|(_, text)| *text).collect::<Vec<_>>(), expected);
+    assert!(finals.iter().enumerate().all(|(i, (id, _))| *id == i.to_string()), "{finals:?}");
 }
