@@ -34,7 +34,10 @@ impl Plain {
 
     /// The text of the next line, and the length of the line in `bytes`, if it is plain.
     pub(super) fn line(&self, bytes: &[u8]) -> Option<(String, usize)> {
-        let len = memchr::memchr(b'\n', bytes)?;
+        if bytes.first().is_none_or(|first| *first == 0x1b) {
+            return None;
+        }
+        let len = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX + 2)])?;
         let body = bytes[..len].strip_suffix(b"\r").filter(|body| self.fits(body))?;
         let mut text = String::with_capacity(self.tail.len() + body.len());
         for part in [&self.tail[..], body] {
@@ -89,7 +92,9 @@ impl Plain {
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {
-        let plain = bytes.iter().fold(true, |all, b| all & (0x20..0x7f).contains(b));
-        plain && self.tail.len() + bytes.len() <= LINE_MAX
+        let plain = |b: &u8| (0x20..0x7f).contains(b);
+        let short = self.tail.len() + bytes.len() <= LINE_MAX;
+        // The first byte alone says it for most that isn't; the rest is compiled to vector instructions.
+        short && bytes.first().is_none_or(plain) && bytes.iter().fold(true, |all, b| all & plain(b))
     }
 }

@@ -140,7 +140,7 @@ impl Rows {
         self.ahead.keep(&bytes[kept..taken], count, self.screen.lines());
         self.here.byte += taken as u32;
         let rest = &bytes[taken..];
-        if !rest.is_empty() && memchr::memchr(b'\n', rest).is_none() && self.ahead.begin(self.here, rest) {
+        if !rest.is_empty() && self.ahead.begin(self.here, rest) {
             self.here.byte += rest.len() as u32;
             self.screen.change();
             return bytes.len();

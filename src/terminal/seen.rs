@@ -80,8 +80,9 @@ const CLEARED_LIFE: Duration = Duration::from_millis(300);
 /// A row that was replaced is forgotten after so long. One agent scrolls back and on again by frames 10 ms apart; a state
 /// that comes back (`ready`, `working`, `ready`) takes longer.
 const REPLACED_LIFE: Duration = Duration::from_millis(60);
-/// Rows above the screen that are remembered: some screens, for a program that scrolls back a little.
-const ABOVE_MAX: usize = 256;
+/// Rows that have gone and are remembered, beside twice as many as stand on the screen: the last ones, since each look
+/// passes over all of them.
+const GONE_MAX: usize = 32;
 /// Above so many pairs rows are matched greedily (a screen of 256 rows that all differ: 65,536 steps).
 const PAIRS_MAX: usize = 1 << 16;
 
@@ -135,8 +136,7 @@ pub(super) fn update(
     }
     next.extend((passed..seen.len()).filter_map(leave));
     settle_doubles(&mut next, at, &mut news);
-    let above = next.iter().filter(|s| matches!(s.kind, Kind::Gone(Gone { how: How::Above, .. }))).count();
-    next.drain(..above.saturating_sub(ABOVE_MAX));
+    forget_oldest(&mut next, 2 * now.len() + GONE_MAX);
     *seen = next;
     seen.iter().enumerate().filter(|(_, s)| s.here() && news.contains(&s.id)).map(|(i, _)| i).collect()
 }
@@ -153,6 +153,23 @@ fn gone(row: &Seen, how: How, at: LogTime) -> Option<Seen> {
         How::Replaced => at < gone.since.after(REPLACED_LIFE),
     };
     kept.then(|| Seen { kind: Kind::Gone(gone), ..row.clone() })
+}
+
+/// Leaves at most `max` of the rows that have gone.
+fn forget_oldest(rows: &mut Vec<Seen>, max: usize) {
+    let since = |row: &Seen| match row.kind {
+        Kind::Gone(gone) => Some(gone.since),
+        _ => None,
+    };
+    let mut times: Vec<LogTime> = rows.iter().filter_map(since).collect();
+    let Some(mut over) = times.len().checked_sub(max).filter(|over| *over > 0) else { return };
+    let (_, limit, _) = times.select_nth_unstable(over - 1);
+    let limit = *limit;
+    rows.retain(|row| {
+        let drop = over > 0 && since(row).is_some_and(|since| since <= limit);
+        over -= usize::from(drop);
+        !drop
+    });
 }
 
 /// Of two rows with the same text one has gone: then the other is that one, moved. Or both have stood: then it is new.
