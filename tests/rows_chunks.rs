@@ -147,6 +147,13 @@ proptest! {
             RowEvent::Judged(_) => None,
         }).collect();
         prop_assert!(ends.is_sorted(), "{ends:?}");
+        let whole = |e: &RowEvent| match e {
+            RowEvent::Final(row) if !row.more => Some(row.id),
+            _ => None,
+        };
+        let ids: Vec<u64> = reading.out.iter().filter_map(whole).collect();
+        let unique: std::collections::HashSet<_> = ids.iter().collect();
+        prop_assert_eq!(unique.len(), ids.len(), "a row is final once: {:?}", ids);
     }
 }
 

@@ -10,8 +10,8 @@ use termalive::{
     terminal::RowEvent,
 };
 
-/// What was typed to ask, and what the answer ends with.
-const PROMPT: &str = "PLAN_DONE";
+/// What the answer ends with; it stands in the question, too.
+const MARKER: &str = "PLAN_DONE";
 
 #[test]
 fn llm() {
@@ -38,13 +38,13 @@ fn recording(name: &str) {
     let folder = Path::new("tests/recordings");
     let cast = fs::read_to_string(folder.join(format!("{name}.cast"))).unwrap();
     let mut reading = Reading::new(Size { cols: 80, rows: 24 });
-    let mut shown = String::new();
+    let (mut shown, mut after) = (String::new(), Vec::new());
     for line in cast.lines().skip(1) {
         let (seconds, kind, data): (f64, String, String) = serde_json::from_str(line).unwrap();
         reading.now = LogTime((seconds * 1e9) as u64);
         match kind.as_str() {
             "o" => reading.feed(data.as_bytes()),
-            "i" if data.contains(PROMPT) => {
+            "i" if data.contains(MARKER) => {
                 reading.wait(0);
                 section(&mut shown, "before the prompt", &reading.take_events());
                 reading.rows.baseline();
@@ -54,14 +54,25 @@ fn recording(name: &str) {
         }
     }
     reading.wait(1000);
-    section(&mut shown, "after the prompt", &reading.take_events());
-    reading.finish();
-    section(&mut shown, "at the end", &reading.take_events());
+    for title in ["after the prompt", "at the end"] {
+        let events = reading.take_events();
+        section(&mut shown, title, &events);
+        after.extend(events);
+        reading.finish();
+    }
+    let mut marked: Vec<u64> = after.iter().filter_map(marker_row).collect();
+    marked.dedup();
+    assert_eq!(marked.len(), 1, "one row is the marker, judged or final: {marked:?}");
     let file = folder.join(format!("{name}.rows"));
     if std::env::var_os("UPDATE_ROWS").is_some() {
         fs::write(&file, &shown).unwrap();
     }
     assert_eq!(shown, fs::read_to_string(&file).unwrap_or_default(), "UPDATE_ROWS=1 writes {file:?} anew");
+}
+
+fn marker_row(event: &RowEvent) -> Option<u64> {
+    let (RowEvent::Judged(row) | RowEvent::Final(row)) = event;
+    (row.text.trim() == MARKER).then_some(row.id)
 }
 
 fn section(shown: &mut String, title: &str, events: &[RowEvent]) {

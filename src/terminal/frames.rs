@@ -191,7 +191,10 @@ impl Frames {
             push_lines(grid, line, line, usize::MAX, &mut head.text);
             head.text.truncate(head.text.trim_end_matches(' ').len());
             match head.id {
-                Some(id) => out.push(Out::row(id, head.text)),
+                Some(id) => {
+                    self.seen.retain(|s| s.id != id);
+                    out.push(Out::row(id, head.text));
+                }
                 None => out.extend(self.leave(head.first, head.text, ids)),
             }
         }
@@ -207,10 +210,13 @@ impl Frames {
         let here = self.seen.iter().position(|s| s.line == first && Some(s.hash) == hash);
         let known = here.or_else(|| self.seen.iter().position(|s| Some(s.hash) == hash));
         let (id, done) = match known.and_then(|i| self.seen.drain(..=i).next_back()) {
-            Some(seen) => (seen.id, seen.done),
+            // While it was gone the row in its place may have taken its id.
+            Some(row) if !row.here() && self.seen.iter().any(|s| s.id == row.id) => (fresh(ids), row.done),
+            Some(row) => (row.id, row.done),
             None => (fresh(ids), false),
         };
         self.handed = !done;
+        self.seen.retain(|s| s.here() || s.id != id);
         (!done).then(|| Out::row(id, text))
     }
 

@@ -271,6 +271,7 @@ impl Handler for Screen {
             PrivateMode::Named(NamedPrivateMode::SyncUpdate) => {
                 if self.sync.take().is_some() {
                     self.look();
+                    self.shown();
                 }
             }
             PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) if self.alternate() => {

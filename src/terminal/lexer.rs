@@ -72,7 +72,7 @@ impl Lexer {
         }
     }
 
-    /// The length up to the sequence's end or a line feed inside it.
+    /// The length up to the sequence's end or a line feed (or VT, FF) inside it.
     fn sequence(&mut self, bytes: &[u8]) -> usize {
         for (i, byte) in bytes.iter().enumerate() {
             self.place = self.step(*byte);
@@ -80,7 +80,7 @@ impl Lexer {
             if self.len >= SEQUENCE_MAX {
                 self.place = Place::Ground;
             }
-            if self.place == Place::Ground || *byte == b'\n' {
+            if self.place == Place::Ground || matches!(byte, b'\n' | 0x0b | 0x0c) {
                 return i + 1;
             }
         }

@@ -25,14 +25,17 @@ use crate::model::{Cursor, LogTime, Size};
 /// A row as a person reads it: soft-wrapped screen lines joined, trailing blanks removed, no escape codes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Row {
-    /// The ordinal of the row in this reading: an open row that is judged several times and then final keeps it.
+    /// The number of the row in this reading: an open row that is judged several times and then final keeps it, so does a
+    /// row of a painted screen that is rewritten in place or moves. No two final rows have the same (parts of one row do);
+    /// rising for a program that goes forward, in no order for one that paints.
     pub id: u64,
     /// Its text. At most [`ROW_CUT`] bytes; a longer row comes in parts, `more` set on all but the last.
     pub text: String,
-    /// True when the same row goes on in the next `Row` (it was cut at [`ROW_CUT`]).
+    /// True when the same row goes on in the next `Row` (it was cut at [`ROW_CUT`], or before).
     pub more: bool,
     /// The place just after the byte that made it final (or after the last byte fed, for a judged row): rising from row to
-    /// row, and where the first byte of the next row stands. A reader that printed this row goes on here.
+    /// row, and where the first byte of the next row stands. A reader that printed this row goes on here. Rows that are
+    /// final by the same bytes have the same end.
     pub end: Cursor,
 }
 

@@ -109,6 +109,11 @@ impl Screen {
         self.changed = Some(self.now);
     }
 
+    /// What was changed unseen is seen from now on.
+    pub(super) fn shown(&mut self) {
+        self.changed = self.changed.map(|_| self.now);
+    }
+
     /// When something changed last that hasn't been looked at.
     pub(super) fn changed_at(&mut self, changed: Option<LogTime>) {
         self.changed = changed;

@@ -6,7 +6,7 @@
 
 use super::SETTLE;
 use crate::model::LogTime;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 /// A row that has been looked at.
@@ -98,7 +98,7 @@ pub(super) fn update(
 ) -> Vec<usize> {
     let pairs = pair(seen, now);
     let double = |hash: u64| pairs.iter().zip(now).any(|(p, n)| n.hash == hash && p.is_some_and(|i| seen[i].here()));
-    let (mut next, mut news): (Vec<Seen>, Vec<u64>) = (Vec::with_capacity(now.len()), Vec::new());
+    let (mut next, mut news): (Vec<Seen>, Vec<i64>) = (Vec::with_capacity(now.len()), Vec::new());
     let scrolled = pairs.iter().zip(now).find_map(|(p, n)| p.map(|i| (i, n))).filter(|(i, n)| n.line < seen[*i].line);
     let leave = |i: usize| {
         let how = match &seen[i] {
@@ -117,12 +117,8 @@ pub(super) fn update(
         let Now { hash, line, height } = *row;
         if let Some(i) = pairs[j] {
             passed = i + 1;
-            let old = &seen[i];
-            // While it was gone the row in its place may have taken its id.
-            let taken = !old.here() && seen.iter().any(|s| s.here() && s.id == old.id);
-            let id = if taken { fresh(ids) } else { old.id };
-            let kind = if old.here() { old.kind } else { Kind::Here };
-            next.push(Seen { line, height, kind, id, ..old.clone() });
+            let kind = if seen[i].here() { seen[i].kind } else { Kind::Here };
+            next.push(Seen { line, height, kind, ..seen[i].clone() });
             continue;
         }
         let rewritten =
@@ -130,15 +126,16 @@ pub(super) fn update(
         let id = rewritten.map_or_else(|| fresh(ids), |s| s.id);
         let kind = if double(hash) { Kind::Double } else { Kind::Here };
         if kind == Kind::Here {
-            news.push(id);
+            news.push(line);
         }
         next.push(Seen { hash, line, height, id, done: false, since: changed, kind });
     }
     next.extend((passed..seen.len()).filter_map(leave));
     settle_doubles(&mut next, at, &mut news);
+    keep_ids_apart(&mut next, ids);
     forget_oldest(&mut next, 2 * now.len() + GONE_MAX);
     *seen = next;
-    seen.iter().enumerate().filter(|(_, s)| s.here() && news.contains(&s.id)).map(|(i, _)| i).collect()
+    seen.iter().enumerate().filter(|(_, s)| s.here() && news.contains(&s.line)).map(|(i, _)| i).collect()
 }
 
 /// A row that no longer stands on the screen, if it is to be remembered.
@@ -153,6 +150,16 @@ fn gone(row: &Seen, how: How, at: LogTime) -> Option<Seen> {
         How::Replaced => at < gone.since.after(REPLACED_LIFE),
     };
     kept.then(|| Seen { kind: Kind::Gone(gone), ..row.clone() })
+}
+
+/// A row that has come back may find that the one in its place has taken its id.
+fn keep_ids_apart(rows: &mut [Seen], ids: &mut u64) {
+    let mut taken = HashSet::with_capacity(rows.len());
+    for row in rows.iter_mut().filter(|row| row.here()) {
+        if !taken.insert(row.id) {
+            row.id = fresh(ids);
+        }
+    }
 }
 
 /// Leaves at most `max` of the rows that have gone.
@@ -173,20 +180,22 @@ fn forget_oldest(rows: &mut Vec<Seen>, max: usize) {
 }
 
 /// Of two rows with the same text one has gone: then the other is that one, moved. Or both have stood: then it is new.
-fn settle_doubles(rows: &mut [Seen], at: LogTime, news: &mut Vec<u64>) {
-    for i in 0..rows.len() {
-        if rows[i].kind != Kind::Double {
-            continue;
+fn settle_doubles(rows: &mut Vec<Seen>, at: LogTime, news: &mut Vec<i64>) {
+    let mut i = 0;
+    while i < rows.len() {
+        if rows[i].kind == Kind::Double {
+            let hash = rows[i].hash;
+            let just_gone = |s: &Seen| s.hash == hash && matches!(s.kind, Kind::Gone(g) if g.since == at);
+            if let Some(old) = rows.iter().position(just_gone) {
+                let Seen { id, done, since, .. } = rows.remove(old);
+                i -= usize::from(old < i);
+                rows[i] = Seen { id, done, since, kind: Kind::Here, ..rows[i].clone() };
+            } else if at >= rows[i].since.after(SETTLE) {
+                rows[i].kind = Kind::Here;
+                news.push(rows[i].line);
+            }
         }
-        let hash = rows[i].hash;
-        let moved = rows.iter().position(|s| s.hash == hash && matches!(s.kind, Kind::Gone(g) if g.since == at));
-        if let Some(old) = moved {
-            (rows[i].id, rows[i].done, rows[i].since) = (rows[old].id, rows[old].done, rows[old].since);
-            rows[i].kind = Kind::Here;
-        } else if at >= rows[i].since.after(SETTLE) {
-            rows[i].kind = Kind::Here;
-            news.push(rows[i].id);
-        }
+        i += 1;
     }
 }
 
