@@ -1,7 +1,7 @@
 //! The command line, one file per verb.
 //!
 //! [`main`] parses, runs the verb, gives its exit code. Values are checked before any host is asked or started. Printing goes
-//! through `out` alone; what a verb knows of the outside it has from its [`Context`]. Data comes from arguments, standard
+//! through `out` alone; what a verb knows of the outside it has from its `Context`. Data comes from arguments, standard
 //! input and the host, by way of `client`.
 
 mod args;
