@@ -154,7 +154,13 @@ impl Keeper {
             Some(Status::Signal(signal)) => format!("the host was killed by signal {signal}"),
             _ => "the host ended".to_owned(),
         };
-        let life = if host.ready { host.since.elapsed() } else { Duration::ZERO };
+        // Killed from outside while it served: no defect of its own that would come again at once, so nobody waits.
+        let struck = matches!(status, Some(Status::Signal(libc::SIGKILL)));
+        let life = match host.ready {
+            true if struck => Duration::MAX,
+            true => host.since.elapsed(),
+            false => Duration::ZERO,
+        };
         self.host_failed(life, &host.fatal.unwrap_or(how))
     }
 
