@@ -93,6 +93,12 @@ impl Reading {
     /// Until there is something to hand over or the reading is over.
     async fn advance(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {
         while out.is_empty() && self.state == State::Open {
+            if *self.given_up.borrow() {
+                let told = self.session.send(Now).await.map_err(no_answer)?;
+                self.follow.abandon(told.now, out);
+                self.state = State::Over;
+                return Ok(());
+            }
             if self.page.is_empty() {
                 self.newest.mark_unchanged();
                 self.page = self.view.read_async(self.next, PAGE).await.map_err(failed)?.into();
@@ -125,12 +131,6 @@ impl Reading {
     /// Everything there is was read: is it over, or what is waited for?
     async fn at_the_end(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {
         let due = self.follow.deadline().is_some_and(|deadline| self.now_about() >= Some(deadline));
-        if *self.given_up.borrow() {
-            let now = self.asked.map_or(Stamp { wall: wall_now(), log: LogTime(0) }, |(stamp, _)| stamp);
-            self.follow.abandon(now, out);
-            self.state = State::Over;
-            return Ok(());
-        }
         if self.look || due {
             return self.ask(out).await;
         }

@@ -167,7 +167,26 @@ fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
         return Ok(Some(mark.clone()));
     }
     let json = ground.meta.turn(ground.snapshot.info.id, n).map_err(failed)?;
-    json.map(|json| serde_json::from_slice(&json).map_err(failed)).transpose()
+    match json.and_then(|json| serde_json::from_slice(&json).ok()) {
+        None if ground.snapshot.summary.turn.as_ref().is_some_and(|last| n >= 1 && n < last.turn) => {
+            turn_from_log(ground, n)
+        }
+        found => Ok(found),
+    }
+}
+
+/// A turn that `meta` doesn't have: what is derived may be missing, the log has it.
+fn turn_from_log(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+    let mut sum = Summary::new(ground.snapshot.summary.size);
+    loop {
+        let page = ground.view.read(sum.seq.next(), PAGE).map_err(unreadable)?;
+        if page.is_empty() {
+            return Ok(None);
+        }
+        if let Some(mark) = page.iter().find_map(|record| sum.apply(record).filter(|mark| mark.turn == n)) {
+            return Ok(Some(mark));
+        }
+    }
 }
 
 fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {

@@ -190,9 +190,9 @@ impl SessionActor {
         format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
     }
 
-    /// True while something may be added to the log by itself.
+    /// True while another run goes on or will come. (A process that outlived its run may still write; nobody waits for it.)
     fn is_live(&self) -> bool {
-        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.io.is_some() || self.restarting
+        info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.restarting
     }
 
     pub(super) fn not_running(&self) -> ApiError {

@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub feed: Arc<Feed>,
     /// The session's time: every record up to it is in the feed.
     pub now: Stamp,
-    /// False when nothing will be added to the log by itself.
+    /// False when the session has ended for good.
     pub live: bool,
 }
 

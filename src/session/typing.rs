@@ -30,6 +30,8 @@ struct Ticket {
     key: Option<Key>,
     digest: u32,
     replies: Vec<Reply>,
+    /// Gives the text up. Ended with the text: a context looks at all it waits for whenever it wakes.
+    patience: Option<SpawnHandle>,
 }
 
 /// So many retries may wait for one text.
@@ -41,7 +43,7 @@ impl Tickets {
         let ticket = self.next;
         self.next += 1;
         let (key, digest) = key.map_or((None, 0), |(key, digest)| (Some(key), digest));
-        self.waiting.insert(ticket, Ticket { key, digest, replies: Vec::new() });
+        self.waiting.insert(ticket, Ticket { key, digest, replies: Vec::new(), patience: None });
         (ticket, digest)
     }
 
@@ -89,7 +91,12 @@ impl SessionActor {
                 check_digest(sent.digest, digest)?;
                 let receipt = Receipt { run: sent.run, ..self.receipt(sent.seq, sent.turn) };
                 let result = if sent.done { Ok(receipt) } else { Err(unknown_outcome()) };
-                self.answer_when_durable(self.sum.seq, Ticket { key: None, digest, replies: vec![reply] }, result, ctx);
+                self.answer_when_durable(
+                    self.sum.seq,
+                    Ticket { key: None, digest, replies: vec![reply], patience: None },
+                    result,
+                    ctx,
+                );
                 return Ok(answer);
             }
         }
@@ -105,8 +112,8 @@ impl SessionActor {
             return Err(ApiError::new(Code::NotReading, busy).hint("its program doesn't read"));
         }
         self.tickets.next += 1;
-        self.tickets.waiting.insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply] });
-        ctx.run_later(msg.timeout, move |act, ctx| act.abandon(ticket, ctx));
+        let patience = Some(ctx.run_later(msg.timeout, move |act, ctx| act.abandon(ticket, ctx)));
+        self.tickets.waiting.insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply], patience });
         self.pump_typing(ctx);
         Ok(answer)
     }
@@ -193,6 +200,7 @@ impl SessionActor {
 
     fn finish(&mut self, ticket: u64, outcome: Outcome, ctx: &mut Context<Self>) {
         let Some(ticket) = self.tickets.waiting.remove(&ticket) else { return };
+        ticket.patience.map(|timer| ctx.cancel_future(timer));
         let name = self.meta.name.as_str();
         let failed = |error: ApiError| (self.sum.seq, Err(error));
         let (last, result) = match outcome {
