@@ -8,6 +8,7 @@ use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
 use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
+use super::stage::Stage;
 use super::summary::Summary;
 use super::typing::Tickets;
 use super::typist::Typist;
@@ -74,19 +75,6 @@ pub struct SessionActor {
     pub(super) exit_at_birth: Option<Status>,
     /// `restart` was asked for: the end of this run is not the end of the session.
     pub(super) restarting: bool,
-}
-
-/// Where the run's process stands. The log's view is in [`Summary::phase`]; this is what the actor waits for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Stage {
-    /// No process.
-    Idle,
-    /// The keeper was asked for one.
-    Starting,
-    /// It runs.
-    Running(Process),
-    /// Its leader is gone; output is drained until the PTY says it's over or the grace time ends.
-    Draining(Process, Status),
 }
 
 /// The PTY and the ring of one run. It outlives the run while other processes hold the terminal.

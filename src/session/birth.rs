@@ -2,8 +2,9 @@
 //!
 //! What is here can be sent to the thread on which the actor will live; the PTY's readiness belongs to that thread.
 
-use super::actor::{Io, Services, SessionActor, Stage};
+use super::actor::{Io, Services, SessionActor};
 use super::messages::{LeaderExited, RunEnded};
+use super::stage::Stage;
 use super::summary::{Phase, Summary};
 use super::typist::{Job, Manner};
 use crate::keeper::Held;
@@ -191,7 +192,7 @@ pub(super) fn opaque(meta: &SessionMeta) -> Vec<u8> {
     serde_json::to_vec(meta).unwrap_or_default()
 }
 
-/// The inverse of [`opaque`].
+/// What the keeper was given of a session with its run: enough to adopt one that the store does not know.
 pub fn known_to_keeper(held: &Held) -> Option<SessionMeta> {
     serde_json::from_slice(&held.opaque).ok()
 }

@@ -3,8 +3,9 @@
 //! The end is that the tree is *empty*, not that the leader is gone. There is no event for "a stranger's child has
 //! exited", so the tree is looked at again and again, off the actor's thread.
 
-use super::actor::{SessionActor, Stage};
+use super::actor::SessionActor;
 use super::messages::End;
+use super::stage::Stage;
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Process, SessionId, Status};
 use crate::pty::tree;

@@ -1,6 +1,6 @@
 //! A session as users see it: pure.
 
-use super::actor::Stage;
+use super::stage::Stage;
 use super::summary::{Phase, Summary};
 use crate::log::SessionMeta;
 use crate::model::{State, Status, Wall};

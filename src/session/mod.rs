@@ -8,6 +8,7 @@ mod info;
 pub mod messages;
 mod reading;
 mod running;
+mod stage;
 pub mod summary;
 pub mod typist;
 mod typing;

@@ -2,7 +2,8 @@
 //!
 //! Back-pressure is the only brake: a full ring means that the PTY isn't read, until the store has what is in it.
 
-use super::actor::{Io, SessionActor, Stage};
+use super::actor::{Io, SessionActor};
+use super::stage::Stage;
 use crate::model::{Event, KIB, Record, SpanKind};
 use crate::ring::Landed;
 use actix::prelude::*;

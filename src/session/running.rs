@@ -3,10 +3,11 @@
 //! Beginning: `starting` is durable before the keeper is asked; `started` is durable before the caller hears Ok. End: the
 //! leader is gone *and* its output is drained (the PTY says that nobody holds it, or a grace time ends), then `exited`.
 
-use super::actor::{Io, SessionActor, Stage};
+use super::actor::{Io, SessionActor};
 use super::birth::opaque;
 use super::ending::end_tree;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
+use super::stage::Stage;
 use super::summary::Phase;
 use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};

@@ -1,7 +1,8 @@
 //! Runs the typist: its records go into the ring, its writes to the PTY, its outcomes to whoever waits.
 
-use super::actor::{SessionActor, Stage};
+use super::actor::SessionActor;
 use super::messages::Type;
+use super::stage::Stage;
 use super::typist::{Act, Job, Manner, Outcome, Reading};
 use crate::log::{KeyEntry, MetaBatch};
 use crate::model::{Key, LogTime, Seq};
