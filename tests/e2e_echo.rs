@@ -150,6 +150,7 @@ fn the_shipped_agents() {
             assert_eq!((&end["reason"], &end["match"]), (&json!("pattern"), &json!("PLAN_DONE")), "{manner}");
             let content = |line: &serde_json::Value| line["content"].as_str().map(str::to_owned);
             let text: String = out.json_lines().iter().filter_map(content).collect();
+            assert!(!text.contains("Leave out nothing"), "{manner}, the echo isn't printed: {text}");
             assert!(text.contains("3. Call them in order"), "{manner}, the answer: {text}");
             assert_eq!(text.lines().last().map(str::trim), Some("PLAN_DONE"), "{manner}: {text}");
         }

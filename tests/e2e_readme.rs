@@ -1,4 +1,7 @@
-//! Every `sh` block of the README, run as it stands there, and its other promises looked at.
+//! Every `sh` block of the README and of `docs/`, run as it stands there; other promises looked at.
+//!
+//! The blocks of one file run one after the other against one host. What needs root or an init system stands in a `console`
+//! block, which isn't run.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,43 +13,104 @@
 mod support;
 
 use std::{fs, process::Command};
-use support::{Host, binary, project_file};
+use support::{Host, Out, binary, project_file};
+
+/// A file, and what the output of each of its blocks must hold, in their order.
+type Page = (&'static str, &'static [&'static [&'static str]]);
+
+const PAGES: [Page; 2] = [
+    (
+        "README.md",
+        &[
+            &["the answer is 42", "demo"],
+            &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
+            &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
+            &["got hello", "exit 4: its run ended first", "worker exited 3"],
+        ],
+    ),
+    ("docs/format.md", &[]),
+];
 
 #[test]
 fn each_block_does_what_it_says() {
-    if Command::new("jq").arg("--version").output().is_err() {
+    if !has("jq") {
         eprintln!("skipped: no jq");
         return;
     }
-    // What the output of each block must hold, in their order.
-    let expected: [&[&str]; 4] = [
-        &["the answer is 42", "demo"],
-        &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
-        &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
-        &["got hello", "exit 4: its run ended first", "worker exited 3"],
-    ];
-    let blocks = blocks("sh");
-    assert_eq!(blocks.len(), expected.len(), "a new block needs to say here what it prints");
-    let host = Host::cold();
-    for (block, words) in blocks.iter().zip(expected) {
-        let output = run(&host, block);
-        for word in words {
-            assert!(output.contains(word), "{word:?} is missing after\n{block}\n--- output\n{output}");
+    for (page, expected) in PAGES {
+        if page == "docs/protocol.md" && !has("curl") {
+            eprintln!("skipped: {page}: no curl");
+            continue;
+        }
+        let blocks = blocks(page, "sh");
+        assert_eq!(blocks.len(), expected.len(), "{page}: a new block needs to say here what it prints");
+        let host = Host::cold();
+        for (block, words) in blocks.iter().zip(expected) {
+            let output = run(&host, block);
+            for word in *words {
+                assert!(output.contains(word), "{page}: {word:?} is missing after\n{block}\n--- output\n{output}");
+            }
         }
     }
 }
 
 #[test]
+fn each_page_is_known() {
+    let known = |name: &str| PAGES.iter().any(|(page, _)| *page == name);
+    for page in fs::read_dir(project_file("docs")).unwrap() {
+        let name = format!("docs/{}", page.unwrap().file_name().to_str().unwrap());
+        assert!(known(&name), "{name} isn't among the pages whose blocks are run");
+    }
+}
+
+#[test]
+fn planner_and_coder_in_all_manners() {
+    if !has("jq") {
+        eprintln!("skipped: no jq");
+        return;
+    }
+    let host = Host::cold();
+    let script = project_file("scripts/planner-coder");
+    for manner in ["cooked", "readline", "fullscreen"] {
+        for form in ["--json", "--unchanged"] {
+            let block = format!("MANNER={manner} {script} {form} 'read a table; count the odd rows'");
+            let output = run(&host, &block);
+            for row in ["1. Read what is given", "step_1 = \"Read what is given", "step_3 = \"Call them", "CODE_DONE"] {
+                assert!(output.contains(row), "{manner} {form}: {row} is missing in\n{output}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_script_leaves_sessions_of_others_alone() {
+    let host = Host::cold();
+    host.ok(["new", "planner", "--", "sleep", "1000"]);
+    let out = in_bash(&host, &project_file("scripts/planner-coder"));
+    assert!(out.code == 1 && out.stderr.contains("\"planner\" is live"), "{out:?}");
+    assert_eq!(host.session("planner").unwrap()["state"], "running");
+}
+
+#[test]
 fn scripts_that_it_names_are_there_and_tested() {
     let test = fs::read_to_string(project_file("scripts/test")).unwrap();
-    for line in blocks("console").iter().flat_map(|block| block.lines()) {
+    for line in blocks("README.md", "console").iter().flat_map(|block| block.lines()) {
         let command = line.trim_start_matches("$ ").split_whitespace().next().unwrap();
         assert!(command == "cargo" || test.contains(command), "{command} isn't run by scripts/test");
     }
 }
 
-/// Runs a block in bash, in the project's folder, with the binary first on PATH; fails as bash does.
+fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Runs a block that must end well.
 fn run(host: &Host, block: &str) -> String {
+    in_bash(host, block).expect_code(0).text()
+}
+
+/// Runs a block in bash, in the project's folder, with the binary first on PATH; fails as bash does.
+fn in_bash(host: &Host, block: &str) -> Out {
     let bin = host.scratch().join("bin");
     fs::create_dir_all(&bin).unwrap();
     let link = bin.join("termalive");
@@ -55,13 +119,12 @@ fn run(host: &Host, block: &str) -> String {
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let script = ["timeout", "90", "bash", "-euo", "pipefail", "-c", block];
-    let out = host.program(&script).cwd(&project_file("")).env("PATH", &path).run();
-    out.expect_code(0).text()
+    host.program(&script).cwd(&project_file("")).env("PATH", &path).run()
 }
 
 /// The fenced blocks of a language.
-fn blocks(language: &str) -> Vec<String> {
-    let readme = fs::read_to_string(project_file("README.md")).unwrap();
-    let fenced = readme.split("```").skip(1).step_by(2);
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(project_file(page)).unwrap();
+    let fenced = text.split("```").skip(1).step_by(2);
     fenced.filter_map(|block| block.strip_prefix(&format!("{language}\n"))).map(str::to_owned).collect()
 }

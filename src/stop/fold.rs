@@ -93,6 +93,11 @@ impl<'a> FoldedRow<'a> {
         place(folded.start)..place(folded.end - 1) + 1
     }
 
+    /// The folded text without its decoration; nothing where it has none.
+    pub(super) fn bare(&self) -> Option<&str> {
+        self.text.get(self.head..self.tail).filter(|bare| bare.len() < self.text.len())
+    }
+
     /// The row before a place of the folded text, and after another.
     pub(super) fn around(&self, folded: Range<usize>) -> (&'a str, &'a str) {
         let range = self.range(folded);

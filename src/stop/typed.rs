@@ -2,7 +2,8 @@
 //!
 //! Pure. The typed text and the final rows come in, in order; whether a row is that echo goes to `follow`. It must never drop
 //! a later copy (`send cat hello` shows `hello`), nor more rows than the text has. An echo is what stood on the row already
-//! followed by the text, or the text alone where the driver echoes it into output; a row that has more in it is printed.
+//! followed by the text, or the text alone where the driver echoes it into output, or the text behind a prompt's sign where a
+//! screen program shows it in its transcript; a row that has more in it is printed.
 
 use super::{
     Input,
@@ -23,6 +24,8 @@ pub(crate) struct TypedEcho {
     /// How much of it has been echoed.
     at: usize,
     standing: String,
+    /// The program echoes, not the driver: it may put a prompt's sign or a frame before the text that didn't stand there.
+    by_program: bool,
     /// How many more rows may come before it: a line editor echoes at once, the driver's echo may come late.
     patience: u32,
     blanks: usize,
@@ -37,6 +40,7 @@ impl TypedEcho {
     /// What the turn typed, all of it.
     pub(crate) fn typed(&mut self, input: &Input) {
         let text = FoldedText::new(&input.text);
+        self.by_program = !input.echo;
         self.patience = if input.echo { LATE } else { 1 };
         self.text = Some(text).filter(|text| !text.text.is_empty());
     }
@@ -54,7 +58,8 @@ impl TypedEcho {
             self.blanks -= 1;
             return true;
         }
-        match reached(text, self.at, &row) {
+        let framed = || (self.by_program && self.at == 0).then(|| reached(text, 0, row.bare()?)).flatten();
+        match reached(text, self.at, &row.text).or_else(framed) {
             Some(reached) => {
                 self.at = reached;
                 self.blanks = text.blanks_at(reached);
@@ -75,18 +80,18 @@ impl TypedEcho {
 }
 
 /// How much of the text has been echoed with this row, if all of the row is the text's next piece.
-fn reached(text: &FoldedText, at: usize, row: &FoldedRow<'_>) -> Option<usize> {
-    if row.text.is_empty() {
+fn reached(text: &FoldedText, at: usize, row: &str) -> Option<usize> {
+    if row.is_empty() {
         return None;
     }
     let line = text.line_at(at);
     let rest = &text.text[at..line.end];
-    let length = common(&row.text, &text.text[at..]);
+    let length = common(row, &text.text[at..]);
     let ends_well = text.line_end_before(at + length) == at + length || length >= BROKEN_OFF || line.start < at;
-    if length == row.text.len() && ends_well {
+    if length == row.len() && ends_well {
         return Some(at + length);
     }
-    let prompt = row.text.strip_suffix(rest).filter(|_| at > 0 && line.start == at)?;
+    let prompt = row.strip_suffix(rest).filter(|_| at > 0 && line.start == at)?;
     (prompt.len() <= PROMPT && prompt.chars().next_back().is_none_or(is_decoration)).then_some(line.end)
 }
 
@@ -113,6 +118,16 @@ mod tests {
             ("Password: ", "x", true, vec!["Password:", "OK"], vec!["OK"]),
             ("", "hello", true, vec!["hello world"], vec!["hello world"]),
             ("", "hello", true, vec!["he", "hello"], vec!["he"]),
+            ("│ >  │", "make it so", false, vec!["> make it", "  so", "", "yes"], vec!["> make it", "  so", "", "yes"]),
+            (
+                "│ >  │",
+                "please make all of it so. DONE",
+                false,
+                vec!["> please make all of it so.", "  DONE", "yes"],
+                vec!["yes"],
+            ),
+            ("│ >  │", "hello", false, vec!["│ ❯ hello │", "hello"], vec!["hello"]),
+            ("", "hello", true, vec!["> hello", "hello"], vec!["> hello"]),
         ] {
             assert_eq!(printed(standing, text, echo, &rows), wanted, "{text:?} after {standing:?}");
         }
