@@ -9,7 +9,7 @@ use super::summary::{Phase, Summary};
 use super::typist::{Job, Manner};
 use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
-use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, Status, Step};
+use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, SpanKind, Status, Step, Wall};
 use crate::policy::Decision;
 use crate::pty::PtyFd;
 use crate::ring::Ring;
@@ -17,6 +17,7 @@ use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
 use actix::prelude::*;
 use std::rc::Rc;
+use std::time::Duration;
 
 /// A session that will have an actor.
 pub struct Birth {
@@ -40,6 +41,8 @@ pub struct Adoption {
     pub modes: u64,
     /// Records that aren't in the store.
     pub unstored: Vec<Record>,
+    /// When its last host gave its last sign, to a second.
+    pub last_alive: Wall,
     /// Records that the ring had and that can't be read.
     pub lost: Option<(Seq, Seq)>,
     /// An input that was on its way.
@@ -83,7 +86,7 @@ impl Birth {
 
 impl SessionActor {
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { held, mut ring, modes, unstored, lost, unfinished } = adoption;
+        let Adoption { held, mut ring, modes, unstored, last_alive, lost, unfinished } = adoption;
         self.modes = Modes::unpack(modes);
         if let Some(first) = unstored.first() {
             ring.release(Seq(first.seq.0 - 1));
@@ -100,6 +103,10 @@ impl SessionActor {
         self.io = Some(io);
         if let Some((from, to)) = lost {
             self.put_surely(Event::Gap { from, to, reason: GapReason::Corrupt });
+        }
+        let down = self.clock.stamp().wall.0.saturating_sub(last_alive.0);
+        if let Ok(micros) = u64::try_from(down) {
+            self.put_surely(Event::Span { kind: SpanKind::Downtime, length: Duration::from_micros(micros) });
         }
         match &self.sum.phase {
             Phase::Running { process } => self.stage = Stage::Running(*process),

@@ -4,7 +4,7 @@
 
 use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
-use crate::model::{Event, InputText, MIB, Record, SessionId, Step};
+use crate::model::{Event, InputText, MIB, Record, SessionId, Step, Wall};
 use crate::pty::tree;
 use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};
@@ -80,8 +80,10 @@ fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<H
     let adopted = taken.map(|(held, ring, adopted)| {
         let unstored: Vec<Record> = adopted.records.into_iter().filter(|r| r.seq > stored).collect();
         unstored.iter().for_each(|record| fold(&mut sum, record));
+        let beat = adopted.log_time.since(sum.at.log); // the last heartbeat came so long after the last record
+        let last_alive = Wall(sum.at.wall.0.saturating_add(i64::try_from(beat.as_micros()).unwrap_or(0)));
         sum.at.log = sum.at.log.max(adopted.log_time);
-        Adoption { held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
+        Adoption { last_alive, held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
     });
     meta.apply(&turns)?;
     let adopted = match adopted {
