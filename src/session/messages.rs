@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub now: Stamp,
     /// False when nothing will be added to the log by itself.
     pub live: bool,
+    /// The session from inside which it was made.
+    pub maker: Option<SessionId>,
 }
 
 /// What time it is in the session, and where its log ends: both in one turn.
