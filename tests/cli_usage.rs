@@ -72,7 +72,7 @@ const USAGE: &[Case] = &[
     ("rm", 64, "rm what?"),
     ("restart", 64, "restart what?"),
     ("kill|foo|--signal|NOPE", 64, "--signal: unknown signal \"NOPE\""),
-    ("kill|foo|--signal|INT|--force", 64, "cannot be used with"),
+    ("kill|foo|--signal|INT|--force", 69, "no host runs at "),
     ("kill|foo|b ar", 64, "bad name \"b ar\""),
     ("resize|foo", 64, "<COLSxROWS>"),
     ("resize|foo|100", 64, "bad size \"100\""),

@@ -5,7 +5,10 @@
 mod support;
 
 use serde_json::Value;
-use std::fs;
+use std::{
+    fs,
+    io::{Read, Write},
+};
 use support::{Host, wait_for};
 
 /// Arguments, exit code, words on stderr.
@@ -120,6 +123,65 @@ fn a_second_host_is_refused() {
     let out = host.run(["host"]).expect_code(1);
     assert!(["already", "in use", "runs", "running"].iter().any(|word| out.stderr.contains(word)), "{}", out.stderr);
     assert!(host.status().is_some(), "the first one goes on");
+}
+
+#[test]
+fn a_folder_that_something_else_holds_is_said() {
+    let host = Host::start();
+    host.ok(["stop", "-y"]);
+    let lock = fs::File::open(host.home().join("lock")).unwrap();
+    lock.lock().unwrap();
+    for verb in ["host", "list"] {
+        host.run([verb]).expect_error(1, &["in use by another process"]);
+    }
+}
+
+#[test]
+fn a_named_host_that_is_not_there_is_said() {
+    let host = Host::cold();
+    let out = host.run(["--host", "unix:///nonexistent/termalive.sock", "list"]);
+    out.expect_error(69, &["/nonexistent/termalive.sock", "--host"]);
+}
+
+#[test]
+fn a_session_ends_only_what_it_made() {
+    let host = Host::start();
+    host.ok(["new", "neighbour", "--", "cat"]);
+    let script = r#"
+        termalive new own -- cat
+        termalive kill own; echo "own $?"
+        termalive rm own; echo "own $?"
+        for verb in kill 'kill --signal INT' rm; do termalive $verb neighbour; echo "$verb $?"; done
+        termalive kill --force neighbour; echo "force $?"
+        termalive rm -f neighbour; echo "force $?"
+        echo ALL
+    "#;
+    let script = script.replace("termalive", support::binary().to_str().unwrap());
+    host.sh("s", &script);
+    let text = host.wait_text("s", "^ALL$");
+    let codes: Vec<_> = text.lines().filter(|line| line.ends_with(|c: char| c.is_ascii_digit())).collect();
+    assert_eq!(codes, ["own 0", "own 0", "kill 77", "kill --signal INT 77", "rm 77", "force 0", "force 0"], "{text}");
+}
+
+#[test]
+fn one_key_is_one_request() {
+    let host = Host::start();
+    let socket = host.home().join("termalive.sock");
+    let create = |name: &str| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&socket).unwrap();
+        let body = format!(r#"{{"name":"{name}","argv":["cat"]}}"#);
+        let head = "POST /v1/sessions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nidempotency-key: once\r\n";
+        write!(stream, "{head}content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for expected in ["201 ", "201 "] {
+        assert!(create("one").contains(expected));
+    }
+    let other = create("two");
+    assert!(other.contains("409 ") && other.contains("key_reused"), "{other}");
+    assert_eq!(host.ok(["list", "--all", "-q"]), "one\n");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use support::{Host, Out, binary, project_file};
 /// A file, and what the output of each of its blocks must hold, in their order.
 type Page = (&'static str, &'static [&'static [&'static str]]);
 
-const PAGES: [Page; 2] = [
+const PAGES: [Page; 5] = [
     (
         "README.md",
         &[
@@ -28,7 +28,37 @@ const PAGES: [Page; 2] = [
             &["got hello", "exit 4: its run ended first", "worker exited 3"],
         ],
     ),
+    (
+        "docs/config.md",
+        &[
+            &["30 100", "unknown key \"session.siz\"", "did you mean \"session.size\"", "exit 1"],
+            &["exit 69", "I am reader"],
+        ],
+    ),
     ("docs/format.md", &[]),
+    (
+        "docs/operations.md",
+        &[
+            &["version ", "host ", "under keeper "],
+            &["the host is up"],
+            &["worth keeping\nworth keeping\n"],
+            &[" bytes in 1 segments"],
+        ],
+    ),
+    (
+        "docs/protocol.md",
+        &[
+            &[
+                "\"api\":1",
+                "true\ndemo\n1\n",
+                "42\n",
+                "{\"cols\":100,\"rows\":30}\n2\nrunning\nexited\n{}",
+                "no_such_session",
+            ],
+            &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
+            &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+        ],
+    ),
 ];
 
 #[test]

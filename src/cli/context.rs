@@ -75,6 +75,11 @@ impl Context {
         self.sender()
     }
 
+    /// The id of that session.
+    pub(super) fn inside_id(&self) -> Option<String> {
+        self.inside().and_then(|_| self.env.text("TERMALIVE_SESSION_ID")).map(str::to_owned)
+    }
+
     /// The session this command runs in, whoever it talks to.
     pub(super) fn sender(&self) -> Option<Name> {
         self.env.text("TERMALIVE_SESSION")?.parse().ok()

@@ -1,6 +1,6 @@
 //! `host`: keeper and host in the foreground, until a signal ends them in order.
 
-use super::{Done, Failure, args::NoNames, check, context::Context, hidden, wrong};
+use super::{Done, Failure, args::NoNames, check, context, context::Context, hidden, wrong};
 use crate::client::{Host, Presence, Setup};
 use crate::config::Config;
 use crate::wire::{ApiError, Code};
@@ -25,6 +25,9 @@ pub(super) fn run(args: &HostArgs, context: &mut Context) -> Done {
 pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> Done {
     let setup = local_setup(verb, set, context)?;
     let Presence::Absent(looking) = Host::local(setup.clone()).presence(true)? else {
+        // with its own patience: the folder may be held by something that never answers here
+        let there = Host::local(Setup { autostart: false, ..setup.clone() });
+        context::converse(async { there.open().await.map_err(Failure::from) })?;
         let running = ApiError::new(Code::Exists, format!("a host runs already at {}", setup.paths.socket.display()));
         return Err(running.hint("termalive stop ends it").into());
     };

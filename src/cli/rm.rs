@@ -9,7 +9,7 @@ use hyper::Method;
 pub(super) struct RmArgs {
     #[command(flatten)]
     which: many::Which,
-    /// Live ones too: they are ended first
+    /// Live ones too: they are ended first; from inside a session also those that it didn't make
     #[arg(short, long)]
     force: bool,
 }
@@ -17,9 +17,13 @@ pub(super) struct RmArgs {
 pub(super) fn run(args: &RmArgs, context: &mut Context) -> Done {
     args.which.check("rm")?;
     let (client, json) = (context.client()?, context.json);
-    let force = if args.force { "?force=1" } else { "" };
+    let query = match (args.force, context.inside_id()) {
+        (true, _) => "?force=1".to_owned(),
+        (false, Some(from)) => format!("?from={from}"),
+        (false, None) => String::new(),
+    };
     let (done, exit) = converse(many::each(&client, &args.which, true, json, async |name| {
-        client.order(Method::DELETE, &format!("/v1/sessions/{name}{force}")).await?;
+        client.order(Method::DELETE, &format!("/v1/sessions/{name}{query}")).await?;
         Ok(serde_json::json!({ "name": name }))
     }))?;
     many::show(context, &done)?;

@@ -57,7 +57,7 @@ async fn end(mut client: Client, status: &HostStatus, context: &Context) -> Resu
     client.patience = STOP_PATIENCE;
     match client.order(Method::POST, "/v1/stop").await {
         // it ended while it answered
-        Ok(()) | Err(ClientError::Vanished(_) | ClientError::NoHost(_)) => {}
+        Ok(()) | Err(ClientError::Vanished(_) | ClientError::NoHost(_) | ClientError::NotThere(_)) => {}
         Err(error) => return Err(error.into()),
     }
     // the status says where the lock is, also of a host that isn't the local one

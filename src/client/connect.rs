@@ -21,6 +21,8 @@ const ALIVE_PATIENCE: Duration = Duration::from_secs(30);
 /// How long while the lock is held and there is no socket at all. 5 s: a host makes its socket once its store is open; a
 /// stranger that holds the folder never does.
 const SOCKETLESS_PATIENCE: Duration = Duration::from_secs(5);
+/// How long while the keeper's last word is that no host can start. 10 s: twice its longest pause between two tries.
+const UNABLE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long while another command starts a host. 70 s: a little more than that command waits itself.
 const STARTING_PATIENCE: Duration = Duration::from_secs(70);
 /// How long where no state folder is known. 3 s: the time in which a killed host is back.
@@ -106,7 +108,7 @@ impl Host {
                 (Presence::Absent(_), _) if started => return Err(start::ended_at_once(self.setup.as_ref())),
                 (Presence::Absent(_), _) => return Err(ClientError::NoHost(self.socket.clone())),
                 (Presence::Unknown, _) if why.kind() == ErrorKind::NotFound => {
-                    return Err(ClientError::NoHost(self.socket.clone()));
+                    return Err(ClientError::NotThere(self.socket.clone()));
                 }
                 (Presence::Unknown, _) => BLIND_PATIENCE,
                 (Presence::Alive, _) if why.kind() == ErrorKind::NotFound => SOCKETLESS_PATIENCE,
@@ -115,6 +117,11 @@ impl Host {
             };
             if begun.elapsed() >= patience {
                 return Err(self.given_up(patience));
+            }
+            if begun.elapsed() >= UNABLE_PATIENCE
+                && let Some(error) = self.unable()
+            {
+                return Err(error);
             }
             backoff.pause().await;
         }
@@ -155,6 +162,13 @@ impl Host {
         }
     }
 
+    /// The keeper's last word, where it is why no host can start.
+    fn unable(&self) -> Option<ClientError> {
+        let setup = self.setup.as_ref()?;
+        let why = start::why_no_host(&setup.paths.host_log())?;
+        Some(ClientError::Unable { socket: self.socket.clone(), why })
+    }
+
     fn given_up(&self, waited: Duration) -> ClientError {
         let socket = self.socket.clone();
         match &self.setup {
@@ -162,7 +176,7 @@ impl Host {
                 ClientError::InUse { state: setup.paths.state.clone(), socket }
             }
             Some(_) => ClientError::Silent { socket, waited },
-            None => ClientError::NoHost(socket),
+            None => ClientError::NotThere(socket),
         }
     }
 

@@ -22,6 +22,17 @@ pub enum ClientError {
     /// Nothing is there.
     #[error("no host runs at {}", .0.display())]
     NoHost(PathBuf),
+    /// Nothing is there, at a place that was named: no command of ours would start one.
+    #[error("no host runs at {}", .0.display())]
+    NotThere(PathBuf),
+    /// The keeper lives and can't start a host.
+    #[error("no host can run at {}: {why}", socket.display())]
+    Unable {
+        /// Where.
+        socket: PathBuf,
+        /// The keeper's reason.
+        why: String,
+    },
     /// There is a host, and it doesn't answer.
     #[error("the host at {} lives but hasn't answered for {} s", socket.display(), waited.as_secs())]
     Silent {
@@ -88,12 +99,15 @@ impl ClientError {
             ClientError::Api(error) => error.code,
             ClientError::Uri(_) | ClientError::LongPath(_) | ClientError::TooLarge { .. } => Code::Usage,
             ClientError::Config(error) if error.is_usage() => Code::Usage,
-            ClientError::NotYet(_) | ClientError::NoHost(_) | ClientError::Silent { .. } | ClientError::Vanished(_) => {
-                Code::NoHost
-            }
+            ClientError::NotYet(_)
+            | ClientError::NoHost(_)
+            | ClientError::NotThere(_)
+            | ClientError::Silent { .. }
+            | ClientError::Vanished(_) => Code::NoHost,
             ClientError::NotPermitted { .. } => Code::NotPermitted,
             ClientError::NotAHost { .. } => Code::UnknownVerb,
             ClientError::InUse { .. }
+            | ClientError::Unable { .. }
             | ClientError::Start(_)
             | ClientError::System { .. }
             | ClientError::Paths(_)
@@ -104,6 +118,8 @@ impl ClientError {
     fn help(&self) -> Option<&'static str> {
         match self {
             ClientError::NoHost(_) => Some("termalive start -d starts one"),
+            ClientError::NotThere(_) => Some("TERMALIVE_HOST or --host named it; without them the local host is taken"),
+            ClientError::Unable { .. } => Some("it is tried again every few seconds, the sessions live on"),
             ClientError::Silent { .. } => Some("STATE/host.log says what it does"),
             ClientError::Vanished(_) => Some("termalive ls and termalive logs show it"),
             ClientError::InUse { .. } => Some(

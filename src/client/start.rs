@@ -132,16 +132,25 @@ fn see(paths: &Paths) -> String {
     format!(" (see {})", paths.host_log().display())
 }
 
+/// What the keeper wrote last into the log, where that is why a host ended and when the next one is tried.
+pub(super) fn why_no_host(log: &Path) -> Option<String> {
+    let line = last_line(log, 0)?;
+    let said = line.strip_prefix("termalive keeper: ")?.strip_suffix(" ms")?;
+    let (why, next) = said.rsplit_once("; host ")?;
+    next.contains(" starts in ").then(|| why.to_owned())
+}
+
 /// The last line that was written to the log after `from`.
 fn last_words(log: &Path, from: u64) -> String {
-    let read = || {
-        let mut file = File::open(log).ok()?;
-        let end = file.metadata().ok()?.len();
-        file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL)))).ok()?;
-        let mut text = Vec::new();
-        file.take(TAIL).read_to_end(&mut text).ok()?;
-        let text = String::from_utf8_lossy(&text).into_owned();
-        text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(|line| format!(": {line}"))
-    };
-    read().unwrap_or_default()
+    last_line(log, from).map(|line| format!(": {line}")).unwrap_or_default()
+}
+
+fn last_line(log: &Path, from: u64) -> Option<String> {
+    let mut file = File::open(log).ok()?;
+    let end = file.metadata().ok()?.len();
+    file.seek(SeekFrom::Start(from.max(end.saturating_sub(TAIL)))).ok()?;
+    let mut text = Vec::new();
+    file.take(TAIL).read_to_end(&mut text).ok()?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

@@ -82,6 +82,18 @@ async fn patience_ends() {
 }
 
 #[tokio::test]
+async fn a_keeper_that_can_start_no_host_says_why() {
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    drop(std::os::unix::net::UnixListener::bind(&place.setup.paths.socket).unwrap());
+    let log = "old\ntermalive keeper: the store can't go on: the disk; is full; host 7 starts in 5000 ms\n";
+    fs::write(place.setup.paths.host_log(), log).unwrap();
+    let error = ApiError::from(place.client().get::<Value>("/v1/x").await.unwrap_err());
+    assert_eq!(error.code, Code::Failed, "{error}");
+    assert!(error.message.ends_with(": the store can't go on: the disk; is full"), "{error}");
+}
+
+#[tokio::test]
 async fn refusals_are_the_hosts_own_words() {
     let place = Place::new();
     let known = r#"{"error":{"code":"no_such_session","exit":66,"message":"no session \"x\"","hint":"did you mean y?","more":1}}"#;

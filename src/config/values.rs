@@ -43,7 +43,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
     };
     Ok(Config {
         host: HostConfig {
-            log: read(settings, "host.log", |text| Ok(text.to_owned()))?,
+            log: read(settings, "host.log", log_filter)?,
             log_format: read(settings, "host.log_format", |text| match text {
                 "text" => Ok(LogFormat::Text),
                 "json" => Ok(LogFormat::Json),
@@ -66,6 +66,14 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
         },
         wait: WaitConfig { first: duration("wait.first", Duration::ZERO, Duration::MAX)? },
     })
+}
+
+/// What the host would ignore in silence is refused here.
+fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => Err(format!("{text:?}: {why}: write a level such as info, or \"info,termalive::log=debug\"")),
+    }
 }
 
 fn say(error: impl Display) -> String {

@@ -54,7 +54,7 @@ pub(super) fn need(place: &Path, bytes: u64, options: &Options) -> Result<(), St
         return Ok(());
     }
     let mib = |n: u64| n.div_ceil(MIB as u64);
-    let (free, limit, ballast) = (mib(free), mib(options.min_free), mib(options.ballast_bytes));
+    let (free, limit, ballast) = (free / MIB as u64, mib(options.min_free), mib(options.ballast_bytes));
     let hint = if options.ballast_bytes > 0 {
         format!(" (its file \"ballast\" may go: {ballast} MiB)")
     } else {

@@ -45,7 +45,12 @@ pub fn host_main(paths: &Paths, config: Config) -> bool {
 }
 
 fn start_tracing(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::try_new(&config.host.log).unwrap_or_default();
+    // the web server's own words at `info` say nothing about sessions; who wants them names its module
+    let words = match config.host.log.contains("actix_server") || config.host.log == "off" {
+        true => config.host.log.clone(),
+        false => format!("actix_server=warn,{}", config.host.log),
+    };
+    let filter = tracing_subscriber::EnvFilter::try_new(words).unwrap_or_default();
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
     match config.host.log_format {
         LogFormat::Text => lines.init(),

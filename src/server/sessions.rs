@@ -81,7 +81,16 @@ async fn info(app: &App, name: &str) -> Answer {
 }
 
 pub(super) async fn remove(app: web::Data<App>, name: web::Path<String>, request: HttpRequest) -> Answer {
-    let force = form_urlencoded::parse(request.query_string().as_bytes()).any(|(k, v)| k == "force" && v == "1");
+    let (mut force, mut from) = (false, None);
+    for (key, value) in form_urlencoded::parse(request.query_string().as_bytes()) {
+        match &*key {
+            "force" => force = value == "1",
+            "from" => from = Some(value.into_owned()),
+            _ => {}
+        }
+    }
+    let found = find(&app, &name).await?;
+    may_end(&found, &name, from.as_deref(), force).await?;
     app.supervisor.send(Remove { name: name.into_inner(), force }).await.map_err(no_answer)??;
     Ok(HttpResponse::Ok().json(serde_json::json!({})))
 }
@@ -94,11 +103,23 @@ pub(super) async fn resize(app: web::Data<App>, name: web::Path<String>, body: w
 
 pub(super) async fn signal(app: web::Data<App>, name: web::Path<String>, body: web::Json<KillRequest>) -> Answer {
     let found = find(&app, &name).await?;
+    may_end(&found, &name, body.from.as_deref(), body.force).await?;
     match &body.signal {
         Some(signal) => found.addr.send(SignalOnce(signal_number(signal)?)).await.map_err(no_answer)??,
         None => found.addr.send(End { force: body.force, for_restart: false }).await.map_err(no_answer)??,
     }
     info(&app, &name).await
+}
+
+/// A session ends what it made, and others only when it means it: an agent that tidies up would take its neighbours along.
+async fn may_end(found: &Found, name: &str, from: Option<&str>, force: bool) -> Result<(), ApiError> {
+    let Some(from) = from.filter(|_| !force) else { return Ok(()) };
+    let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+    if snapshot.maker.is_some_and(|maker| maker.to_string() == from) {
+        return Ok(());
+    }
+    let refused = ApiError::new(Code::NotPermitted, format!("session {name:?} wasn't made by the session this is in"));
+    Err(refused.hint("--force does it all the same"))
 }
 
 pub(super) async fn restart(app: web::Data<App>, name: web::Path<String>) -> Answer {

@@ -246,6 +246,7 @@ impl Handler<Describe> for SessionActor {
             feed: self.feed.clone(),
             now: self.clock.stamp(),
             live: self.is_live(),
+            maker: info::maker(&self.meta.spec),
         })
     }
 }

@@ -3,7 +3,8 @@
 use super::stage::Stage;
 use super::summary::{Phase, Summary};
 use crate::log::SessionMeta;
-use crate::model::{State, Status, Wall};
+use crate::model::{SessionId, Spec, State, Status, Wall};
+use crate::pty::shim::ID_VARIABLE;
 use crate::wire::SessionInfo;
 
 /// The state: what the log says, and what the actor waits for.
@@ -70,4 +71,10 @@ fn rfc3339(at: Wall) -> String {
         Ok(t) => format!("{t:.3}"),
         Err(_) => String::new(),
     }
+}
+
+/// The session from inside which this one was made: its caller's environment says so.
+pub(super) fn maker(spec: &Spec) -> Option<SessionId> {
+    let (_, id) = spec.env.iter().find(|(name, _)| name.0 == ID_VARIABLE.as_bytes())?;
+    SessionId::try_from(id.lossy()).ok()
 }

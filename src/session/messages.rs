@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub now: Stamp,
     /// False when the session has ended for good.
     pub live: bool,
+    /// The session from inside which it was made.
+    pub maker: Option<SessionId>,
 }
 
 /// What time it is in the session, and where its log ends: both in one turn.

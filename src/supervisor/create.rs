@@ -145,6 +145,10 @@ impl Supervisor {
         let addr = self.place(Birth::new(meta.clone()));
         self.sessions.insert(name.clone(), Entry { id, addr: addr.clone() });
         let made = async move {
+            if let Err(reused) = parts.stands(&key).await {
+                addr.send(Leave).await.map_err(gone)?;
+                return Err(reused);
+            }
             parts.commit(with_key(MetaBatch::new().put_session(&meta), &key, &Stands { id, run: 1 })).await?;
             match addr.send(Start { spec: None }).await.map_err(gone)? {
                 Ok(()) => Ok(Created { session: addr.send(Describe).await.map_err(gone)?.info, created: true }),
@@ -252,7 +256,8 @@ async fn agree(
         true => Ok(info),
         false => Err(ApiError::new(
             Code::Exists,
-            format!("session {:?} is live and has another {}", name.as_str(), differs.join(", ")),
-        )),
+            format!("session {:?} is live and differs in {}", name.as_str(), differs.join(", ")),
+        )
+        .hint(format!("termalive ls --json shows what it is; termalive kill {name} ends it"))),
     }
 }

@@ -189,9 +189,12 @@ pub struct KillRequest {
     /// Sent once to the foreground group's session, nothing else changes. Without it the whole tree is ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
-    /// SIGKILL at once.
+    /// SIGKILL at once, whoever asks.
     #[serde(default)]
     pub force: bool,
+    /// The id of the session from inside which this is asked: it may end what it made, others with `force` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
 }
 
 /// `POST …/resize`.
