@@ -13,10 +13,12 @@
 //!    or follow a prompt's sign. That is how they are echoed; `got 5` stays an answer to `5`.
 //! 5. **Texts of several lines.** The first line by rules 2 to 4; line k only in the row after the one in which line k-1 was
 //!    masked (a blank row in between where the text has a blank line), else a prompt whose last line is `DONE` would
-//!    hide every answer. Prompts such as `... ` may stand before it.
+//!    hide every answer. Prompts such as `... ` may stand before it. A line reader answers each line before it shows the
+//!    next: a later line is masked, too, where it is all that stands behind the very prompt which stood before the first.
 //! 6. **Wrapped and cut by the program.** A beginning of the text of at least [`QUOTE`] characters is masked wherever it
 //!    stands, as far as it goes (`Please print DONE when…` in a title); where it goes to the end of the row, the next row goes
-//!    on where it broke off. Only beginnings: a long marker at the end of a prompt must stay an answer.
+//!    on where it broke off. Only beginnings: a long marker at the end of a prompt must stay an answer. But a screen may show
+//!    the end of a long text alone: a whole row of [`PIECE`] characters, in whose middle the text goes on with a word, is one.
 //! 7. **The driver's budget.** What is typed with ECHO on is echoed once by the driver, and output can tear it anywhere
 //!    (`yes, anDONEd yes again`). Until all of it has appeared, each piece of four characters is masked once: see `budget`.
 //! 8. **Half-typed echoes.** Where an open row ends in a beginning of a text, that end is *held*: a match that needs it isn't
@@ -25,7 +27,7 @@
 use super::{
     Input,
     budget::Budget,
-    fold::{FoldedRow, FoldedText, common, is_decoration, is_word},
+    fold::{FoldedRow, FoldedText, common, is_decoration, is_folded, is_word},
     inputs::{Text, Typing},
 };
 use crate::model::{Event, LogTime, Step};
@@ -38,6 +40,11 @@ const SHORT: usize = 4;
 const LONG: usize = 12;
 /// Visible characters of a beginning that is surely a quote (rule 6). 20: half of the narrowest box seen, longer than a marker.
 const QUOTE: usize = 20;
+/// Visible characters of a row out of the middle of a text (rule 6). 40: half the usual width; no marker is that long, and
+/// one that ends a sentence is none of these.
+const PIECE: usize = 40;
+/// The longest prompt that is learnt, in bytes (rule 5). 256: a folder's path in it.
+const PROMPT: usize = 256;
 /// The longest half-typed echo that is looked for, in bytes. 4 KiB: a driver's line buffer.
 const HALF: usize = 4096;
 /// A text that isn't typed after so long never will be. 60 s: as long as a send waits for a program that doesn't read.
@@ -82,11 +89,13 @@ struct Mask {
     /// Of the beginning that is surely a quote, if the text is as long.
     quote: Option<memmem::Finder<'static>>,
     visible: usize,
+    /// What stood before the first line, if something did and the text has more lines.
+    prompt: Option<String>,
     /// What has not appeared of the driver's one echo; nothing when it is whole, or none is due.
     owed: Option<Budget>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Pending {
     mask: u64,
     /// Where in the folded text.
@@ -154,7 +163,7 @@ impl Masks {
         let quote = char_end(&text.text, QUOTE).map(|end| memmem::Finder::new(&text.text[..end]).into_owned());
         let visible = text.first().chars().count();
         let owed = input.echo.then(|| Budget::new(&text.text, echoed.min(text.text.len())));
-        self.texts.push(Mask { id: self.next, text, finder, quote, visible, owed });
+        self.texts.push(Mask { id: self.next, text, finder, quote, visible, prompt: None, owed });
         self.next += 1;
         self.live = true;
     }
@@ -176,7 +185,12 @@ impl Masks {
         for mask in &mut self.texts {
             let due = before.iter().filter(|pending| pending.mask == mask.id);
             let mut found: Vec<Found> = due.filter_map(|pending| mask.goes_on(&row, pending.at)).collect();
+            if found.len() < MAX_TRIES {
+                found.extend(mask.is_piece(&row)); // of a repetitive text, one of many places
+            }
             found.extend(mask.begins(&row));
+            mask.learn_prompt(&row, &found);
+            found.extend(mask.is_prompted(&row, open));
             found.extend(mask.is_quoted(&row));
             mask.torn(&row, &mut found, open, busy);
             for Found { row: range, reached } in found {
@@ -201,6 +215,7 @@ impl Masks {
         let rows = [id.checked_sub(1), self.latest.1];
         let pending = rows.into_iter().flatten().filter_map(|row| self.pending.get(&row)).flatten().copied();
         let mut before: Vec<Pending> = pending.collect();
+        before.sort_unstable();
         before.dedup();
         before
     }
@@ -269,6 +284,48 @@ impl Mask {
         let places = self.quote.iter().flat_map(|quote| quote.find_iter(row.text.as_bytes())).take(MAX_TRIES);
         let found = places.map(|at| (at, common(&row.text[at..], &self.text.text)));
         found.map(|(at, length)| Found { row: at..at + length, reached: length }).collect()
+    }
+
+    /// Rule 5: the prompt that the first line was typed at.
+    fn learn_prompt(&mut self, row: &FoldedRow<'_>, found: &[Found]) {
+        if self.text.lines.len() < 2 {
+            return;
+        }
+        let first = found.iter().find(|f| f.reached == f.row.len());
+        let prompt = first
+            .map(|f| row.around(f.row.clone()).0)
+            .filter(|prompt| prompt.len() <= PROMPT && !prompt.trim().is_empty() && ends_like_a_prompt(prompt));
+        if let Some(prompt) = prompt {
+            self.prompt = Some(prompt.to_owned());
+        }
+    }
+
+    /// Rule 5: a later line behind the prompt; in an open row its beginning.
+    fn is_prompted(&self, row: &FoldedRow<'_>, open: bool) -> Option<Found> {
+        let prompt = self.prompt.as_deref()?;
+        let rest = row.source.strip_prefix(prompt)?;
+        let at = row.text.len() - rest.chars().filter(|c| !is_folded(*c)).map(char::len_utf8).sum::<usize>();
+        let typed = &row.text[at..];
+        let starts = self.text.lines.iter().map(|line| line.end);
+        let line = starts.map(|start| self.text.line_at(start)).find(|line| {
+            let line = &self.text.text[line.clone()];
+            !typed.is_empty() && (line == typed || (open && line.starts_with(typed)))
+        })?;
+        Some(Found { row: at..row.text.len(), reached: line.start + typed.len() })
+    }
+
+    /// Rule 6: a row out of the middle of the text, of which only the end stands on the screen.
+    fn is_piece(&self, row: &FoldedRow<'_>) -> Vec<Found> {
+        let text = self.text.text.as_str();
+        let place = row.head.min(row.tail)..row.tail;
+        let piece = &row.text[place.clone()];
+        if piece.len() >= text.len() || char_end(piece, PIECE).is_none() {
+            return Vec::new();
+        }
+        let ends = memmem::rfind_iter(text.as_bytes(), piece.as_bytes()).take(MAX_TRIES).map(|at| at + piece.len());
+        let goes_on =
+            |end: usize| self.text.line_end_before(end) != end && text[end..].chars().next().is_some_and(is_word);
+        ends.filter(|end| goes_on(*end)).map(|reached| Found { row: place.clone(), reached }).collect()
     }
 
     /// Rule 7: pieces of the driver's one echo, apart from what was found already.

@@ -143,10 +143,10 @@ impl StopSet {
             sure
         });
         self.is_output(&row.text, sure.as_ref().unwrap_or(&hidden));
-        if let Some(hit) = self.find(&row.text, sure.as_ref().unwrap_or(&hidden)) {
+        if let Some(hit) = self.find(row, sure.as_ref().unwrap_or(&hidden)) {
             return Some(Fired::Pattern { hit, row: row.clone() });
         }
-        let doubtful = sure.and_then(|_| self.find(&row.text, &hidden));
+        let doubtful = sure.and_then(|_| self.find(row, &hidden));
         self.doubt(row, doubtful, now);
         None
     }
@@ -174,8 +174,15 @@ impl StopSet {
         Some(self.first_until.unwrap_or_else(|| self.last_output.after(idle.silence)))
     }
 
-    fn find(&self, text: &str, hidden: &[Range<usize>]) -> Option<Hit> {
-        find(&self.conditions.patterns, &Readable::new(text, hidden))
+    /// A person waits for `$ ` as well as for `$`: the blanks before the cursor may stand there or not, but for those that
+    /// were typed.
+    fn find(&self, row: &Row, hidden: &[Range<usize>]) -> Option<Hit> {
+        let patterns = &self.conditions.patterns;
+        find(patterns, &Readable::new(&row.text, hidden)).or_else(|| {
+            let typed = hidden.last().is_some_and(|range| range.end == row.text.len());
+            let text = (row.blanks > 0 && !typed).then(|| format!("{}{:2$}", row.text, "", row.blanks))?;
+            find(patterns, &Readable::new(&text, hidden))
+        })
     }
 
     /// Notes the first output of a turn that isn't echo: a visible character outside masks. Where a part of the row is

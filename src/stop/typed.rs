@@ -12,7 +12,7 @@ use super::{
 
 /// How many rows the driver's echo may come late. 1,000: what a flood prints before a send is typed into it.
 const LATE: u32 = 1000;
-/// How long a prompt before the later lines may be, in bytes. 16: `dquote cmdsubst>` of zsh.
+/// How long a prompt before a line may be that didn't stand there, in bytes. 16: `dquote cmdsubst>` of zsh.
 const PROMPT: usize = 16;
 /// Bytes of a row that breaks a line off, at least. 20: see rule 6 of `echo`.
 const BROKEN_OFF: usize = 20;
@@ -54,7 +54,7 @@ impl TypedEcho {
         }
         let Some(text) = &self.text else { return false };
         let row = FoldedRow::new(new.unwrap_or(row));
-        if self.at > 0 && self.blanks > 0 && row.text.is_empty() {
+        if self.at > 0 && self.blanks > 0 && row.text.len() <= PROMPT && row.text.chars().all(is_decoration) {
             self.blanks -= 1;
             return true;
         }
@@ -113,7 +113,9 @@ mod tests {
             ("", "hello", true, vec!["busy", "hello", "hello"], vec!["busy", "hello"]),
             ("", "hello", false, vec!["busy", "hello"], vec!["busy", "hello"]),
             (">>> ", "def f():\n  x\n", false, vec![">>> def f():", "...   x", "...", "1"], vec!["...", "1"]),
-            ("$ ", "a\n\nb", false, vec!["$ a", "> ", "b", "b"], vec!["> ", "b", "b"]),
+            ("$ ", "a\n\nb", false, vec!["$ a", "> ", "> b", "b"], vec!["b"]),
+            ("│ > │", "hello", false, vec!["> hello", "> hello"], vec!["> hello"]),
+            ("", "hello", false, vec!["you: hello"], vec!["you: hello"]),
             ("$ ", "a\n\nb", false, vec!["$ a", "", "b", "b"], vec!["b"]),
             ("Password: ", "x", true, vec!["Password:", "OK"], vec!["OK"]),
             ("", "hello", true, vec!["hello world"], vec!["hello world"]),

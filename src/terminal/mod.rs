@@ -31,6 +31,8 @@ pub struct Row {
     pub id: u64,
     /// Its text. At most [`ROW_CUT`] bytes; a longer row comes in parts, `more` set on all but the last.
     pub text: String,
+    /// How many of the removed blanks stand before the cursor, which is in this row: a prompt's `$ `. Of judged rows only.
+    pub blanks: usize,
     /// True when the same row goes on in the next `Row` (it was cut at [`ROW_CUT`], or before).
     pub more: bool,
     /// The place just after the byte that made it final (or after the last byte fed, for a judged row): rising from row to

@@ -152,13 +152,17 @@ impl Screen {
     }
 
     fn hand_out(&mut self, event: fn(Row) -> RowEvent, row: Out, end: Cursor) {
+        self.hand_out_before(event, row, 0, end);
+    }
+
+    fn hand_out_before(&mut self, event: fn(Row) -> RowEvent, row: Out, blanks: usize, end: Cursor) {
         let Out { id, mut text, more } = row;
         while text.len() > ROW_CUT {
             let rest = text.split_off(boundary(&text, ROW_CUT));
-            self.out.push(event(Row { id, text, more: true, end }));
+            self.out.push(event(Row { id, text, blanks: 0, more: true, end }));
             text = rest;
         }
-        self.out.push(event(Row { id, text, more, end }));
+        self.out.push(event(Row { id, text, blanks, more, end }));
     }
 
     /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
@@ -174,7 +178,12 @@ impl Screen {
             Flow::Forward(row) => row.judge(grid).map(|text| Out::row(row.id, text)).into_iter().collect(),
             Flow::Frames(frames) => frames.look(grid, self.now, self.changed.unwrap_or(self.now), &mut self.ids),
         };
-        judged.into_iter().for_each(|row| self.hand_out(RowEvent::Judged, row, end));
+        let open = if judged.is_empty() { String::new() } else { self.open_text() };
+        let visible = open.trim_end_matches(' ').len();
+        for row in judged {
+            let blanks = if row.text == open[..visible] { open.len() - visible } else { 0 };
+            self.hand_out_before(RowEvent::Judged, row, blanks, end);
+        }
     }
 
     /// When there is something to settle.
@@ -356,7 +365,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return None };
         let text = row.cut()?;
         let rest = row.text(self.term.grid(), row.bottom).len();
-        Some((Row { id: row.id, text, more: true, end: Cursor::default() }, rest))
+        Some((Row { id: row.id, text, blanks: 0, more: true, end: Cursor::default() }, rest))
     }
 
     /// The row that the cursor has left is final, and blank ones up to line `to`, where the next begins.

@@ -262,7 +262,7 @@ pub(crate) fn unescape_bytes(text: &str) -> Vec<u8> {
             '{' => {
                 let inside: String = chars.by_ref().take_while(|c| *c != '}').collect();
                 match inside.split_once('*') {
-                    Some((count, what)) => out.extend(what.as_bytes().repeat(count.parse().unwrap())),
+                    Some((count, what)) => out.extend(unescape_bytes(what).repeat(count.parse().unwrap())),
                     None => out.extend(format!("{{{inside}}}").bytes()),
                 }
             }
