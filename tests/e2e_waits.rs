@@ -144,8 +144,9 @@ fn readers_with_different_conditions() {
     let host = Host::start();
     host.sh("s", "stty -echo; echo up; read x; echo one; echo two; echo three; exec cat");
     host.wait_text("s", "^up$");
-    let one = host.cmd(["logs", "s", "--until", "one"]).spawn();
-    let three = host.cmd(["logs", "s", "--until", "three"]).spawn();
+    // From the start: whether the send comes before a reader, which would begin there, is a race.
+    let one = host.cmd(["logs", "s", "--since", "start", "--until", "one"]).spawn();
+    let three = host.cmd(["logs", "s", "--since", "start", "--until", "three"]).spawn();
     let idle = host.cmd(["logs", "s", "--until", "NEVER", "--timeout", "3s"]).spawn();
     host.ok(["send", "s", "go"]);
     assert_eq!(one.wait().expect_code(0).text(), "up\none\n");
