@@ -156,3 +156,22 @@ fn the_shipped_agents() {
         }
     }
 }
+
+#[test]
+fn the_same_answer_again_and_again() {
+    let prompt = "sort a list SLEEP=400. End with SORT_DONE";
+    for size in ["80x24", "80x50"] {
+        let host = Host::start();
+        let agent = project_file("scripts/agents/agent");
+        host.ok(["new", "planner", "--size", size, "--", &agent, "fullscreen", "planner"]);
+        host.wait_text("planner", r"^\W*>\W*$");
+        for turn in 1..=3 {
+            host.ok(["send", "planner", prompt]);
+            let until = ["logs", "planner", "--until-line", "SORT_DONE", "--timeout"];
+            host.run([&until[..], &["300ms"]].concat()).expect_code(2);
+            let printed = host.ok([&until[..], &["30s"]].concat());
+            assert_eq!(printed.lines().last().map(str::trim), Some("SORT_DONE"), "{size}, turn {turn}: {printed}");
+            assert_eq!(printed.matches("3. Call them in order").count(), 1, "{size}, turn {turn}: {printed}");
+        }
+    }
+}

@@ -33,6 +33,39 @@ fn opencode() {
     recording("opencode");
 }
 
+/// Two turns with the same answer, word for word: the second one's end is new, and not before it stands there.
+#[test]
+fn codex_gives_the_same_answer_again() {
+    let cast = fs::read_to_string("tests/recordings/codex-again.cast").unwrap();
+    let mut reading = Reading::new(Size { cols: 80, rows: 24 });
+    let (mut turn, mut marked) = (0, Vec::new());
+    let mut collect = |reading: &mut Reading, turn: usize| {
+        let (ms, events) = (reading.now.0 / 1_000_000, reading.take_events());
+        marked.extend(events.iter().filter_map(marker_row).map(|_| (turn, ms)));
+    };
+    for line in cast.lines().skip(1) {
+        let (seconds, kind, data): (f64, String, String) = serde_json::from_str(line).unwrap();
+        reading.now = LogTime((seconds * 1e9) as u64);
+        if kind == "o" {
+            reading.feed(data.as_bytes());
+        } else {
+            reading.wait(0);
+            turn += 1;
+        }
+        collect(&mut reading, turn - usize::from(kind == "i"));
+        if kind == "i" {
+            reading.rows.baseline();
+        }
+    }
+    reading.wait(1000);
+    collect(&mut reading, turn);
+    let of = |turn| marked.iter().filter(|(t, _)| *t == turn).map(|(_, ms)| *ms).collect::<Vec<u64>>();
+    let (first, second) = (of(1), of(2));
+    assert!(first.first().is_some_and(|ms| (4500..4540).contains(ms)), "the first turn: {first:?}");
+    assert!(second.first().is_some_and(|ms| (7860..8000).contains(ms)), "the second turn: {second:?}");
+    assert!(of(0).is_empty(), "nothing before the first prompt");
+}
+
 /// Reads a recording, with the reading's start where the prompt is typed, and compares with its `.rows` file.
 fn recording(name: &str) {
     let folder = Path::new("tests/recordings");

@@ -71,6 +71,15 @@ fn frame(rows: &[&str]) -> Vec<u8> {
 
 /// Events after each of some frames painted on the alternate screen, the first being old.
 fn frames(frames: &[&[&str]]) -> Vec<String> {
+    painted(frames, frame)
+}
+
+/// The same of a program that says where a frame begins and ends.
+fn whole_frames(frames: &[&[&str]]) -> Vec<String> {
+    painted(frames, |rows| [b"\x1b[?2026h", &frame(rows)[..], b"\x1b[?2026l"].concat())
+}
+
+fn painted(frames: &[&[&str]], frame: impl Fn(&[&str]) -> Vec<u8>) -> Vec<String> {
     let mut reading = Reading::new(Size { cols: 20, rows: 8 });
     reading.feed(b"\x1b[?1049h");
     let mut shown = Vec::new();
@@ -120,6 +129,31 @@ fn an_old_marker_is_not_new() {
         frames(&[&["ready"], &["busy 1"], &["busy 2"], &["busy 3"], &["busy 4"], &["ready"]]),
         ["busy 1", "busy 2", "busy 3", "busy 4", "ready", ""]
     );
+}
+
+#[test]
+fn the_same_row_again_is_new() {
+    // The old one goes while the new one hasn't stood for long.
+    let scrolled: &[&[&str]] =
+        &[&["DONE", "a", ">"], &["DONE", "a", "ask", "DONE", ">"], &["a", "ask", "DONE", "end", ">"]];
+    assert_eq!(frames(scrolled), ["ask", "end", "DONE"]);
+    assert_eq!(whole_frames(scrolled), ["ask|DONE", "end", ""]);
+    // It goes for a moment and comes back.
+    let back: &[&[&str]] = &[
+        &["h", "DONE", "ask"],
+        &["h", "DONE", "ask", "DONE"],
+        &["h", "x", "DONE", "ask"],
+        &["h", "DONE", "ask", "DONE"],
+        &["h", "ask", "DONE", "end"],
+    ];
+    assert_eq!(frames(back), ["", "x", "", "end", "DONE"]);
+    assert_eq!(whole_frames(back), ["DONE", "x", "", "end", ""]);
+    // The third one comes when the first one goes.
+    let third: &[&[&str]] = &[&["DONE", "a", "DONE", "b", ">"], &["a", "DONE", "b", "DONE", ">"]];
+    assert_eq!(frames(third), ["", "DONE"]);
+    assert_eq!(whole_frames(third), ["DONE", ""]);
+    // Old ones move, in a frame that says that it is whole.
+    assert_eq!(whole_frames(&[&["q", "DONE", ">"], &["DONE", "ask", ">"], &["x", "DONE", "ask"]]), ["ask", "x", ""]);
 }
 
 #[test]

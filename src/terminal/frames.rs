@@ -4,7 +4,7 @@
 //! those of the last look (`seen`). Called by `handler` before anything is moved or wiped.
 
 use super::{
-    seen::{self, Kind, Now, Seen, fresh},
+    seen::{self, Kind, Look, Now, Seen, fresh},
     text::{blank, push_cells, push_lines, text_hash, wraps},
 };
 use crate::model::LogTime;
@@ -125,8 +125,8 @@ impl Frames {
         self.lines[lines.start as usize..lines.end as usize].iter().any(|l| l.written)
     }
 
-    /// Looks at the screen; returns what is to be judged. `changed`: when the screen changed last.
-    pub(super) fn look(&mut self, grid: &Grid<Cell>, at: LogTime, changed: LogTime, ids: &mut u64) -> Vec<Out> {
+    /// Looks at the screen; returns what is to be judged.
+    pub(super) fn look(&mut self, grid: &Grid<Cell>, look: Look, ids: &mut u64) -> Vec<Out> {
         if !self.lines.iter().any(|l| l.stale) && !self.seen.iter().any(|s| s.kind == Kind::Double) {
             return Vec::new();
         }
@@ -135,7 +135,7 @@ impl Frames {
         self.lines.fill(Line::default());
         let (base, lines) = (self.base, grid.screen_lines() as i64);
         let is_blank = |line: i64| (base..base + lines).contains(&line) && blank(grid, (line - base) as i32);
-        let news = seen::update(&mut self.seen, &now, (at, changed), is_blank, ids);
+        let news = seen::update(&mut self.seen, &now, look, is_blank, ids);
         news.into_iter().map(|i| Out::row(self.seen[i].id, self.text(grid, &self.seen[i]))).collect()
     }
 
@@ -239,7 +239,7 @@ impl Frames {
     /// What is final when the reading ends: all that stands on the screen and isn't final or old, blank rows between two
     /// such rows included.
     pub(super) fn finish(&mut self, grid: &Grid<Cell>, at: LogTime, ids: &mut u64) -> Vec<Out> {
-        self.look(grid, at, at, ids);
+        self.look(grid, Look { at, changed: at, whole: false }, ids);
         let mut out: Vec<Out> = Vec::new();
         let mut next_line = None;
         for i in 0..self.seen.len() {

@@ -270,7 +270,7 @@ impl Handler for Screen {
         match mode {
             PrivateMode::Named(NamedPrivateMode::SyncUpdate) => {
                 if self.sync.take().is_some() {
-                    self.look();
+                    self.look_whole();
                     self.shown();
                 }
             }

@@ -9,7 +9,7 @@ use super::{
     area::Area,
     forward::{Forward, boundary},
     frames::{Frames, Out, last_line},
-    seen::fresh,
+    seen::{Look, fresh},
     text::{blank, push_cells, push_lines},
 };
 use crate::model::{Cursor, LogTime, Size};
@@ -168,15 +168,21 @@ impl Screen {
     /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
     pub(super) fn look(&mut self) {
         if self.sync.is_none() {
-            self.look_at(self.mark);
+            self.look_at(self.mark, false);
         }
     }
 
-    fn look_at(&mut self, end: Cursor) {
+    /// A synchronized update has ended: what stands there is a whole frame.
+    pub(super) fn look_whole(&mut self) {
+        self.look_at(self.mark, true);
+    }
+
+    fn look_at(&mut self, end: Cursor, whole: bool) {
         let grid = self.term.grid();
+        let look = Look { at: self.now, changed: self.changed.unwrap_or(self.now), whole };
         let judged = match &mut self.flow {
             Flow::Forward(row) => row.judge(grid).map(|text| Out::row(row.id, text)).into_iter().collect(),
-            Flow::Frames(frames) => frames.look(grid, self.now, self.changed.unwrap_or(self.now), &mut self.ids),
+            Flow::Frames(frames) => frames.look(grid, look, &mut self.ids),
         };
         let open = if judged.is_empty() { String::new() } else { self.open_text() };
         let visible = open.trim_end_matches(' ').len();
@@ -195,7 +201,7 @@ impl Screen {
     /// The deadline has come.
     pub(super) fn settle(&mut self, end: Cursor) {
         self.sync = None;
-        self.look_at(end);
+        self.look_at(end, false);
         if let Flow::Frames(frames) = &mut self.flow {
             frames.quiet();
         }

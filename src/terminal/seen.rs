@@ -31,7 +31,7 @@ pub(super) enum Kind {
     /// It stands on the screen.
     Here,
     /// It stands on the screen, and so does another one with the same text, which was there before: perhaps a second one,
-    /// perhaps one of the two is about to be repainted. Not judged before it has stood for [`SETTLE`].
+    /// perhaps one of the two is about to be repainted. Not judged before a frame has ended, or it has stood for [`SETTLE`].
     Double,
     /// It no longer stands on the screen: it isn't new when it comes back to its place.
     Gone(Gone),
@@ -42,6 +42,8 @@ pub(super) enum Kind {
 pub(super) struct Gone {
     since: LogTime,
     how: How,
+    /// It went as a [`Kind::Double`]: it hasn't been judged.
+    double: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,10 +62,28 @@ impl Seen {
         !matches!(self.kind, Kind::Gone(_))
     }
 
+    /// What it is when it still stands there or comes back.
+    fn back(&self) -> Kind {
+        match self.kind {
+            Kind::Double | Kind::Gone(Gone { double: true, .. }) => Kind::Double,
+            Kind::Here | Kind::Gone(_) => Kind::Here,
+        }
+    }
+
     /// The screen being quiet, it isn't waited for any longer.
     pub(super) fn given_up(&self) -> bool {
         matches!(self.kind, Kind::Gone(Gone { how: How::Replaced | How::Cleared, .. }))
     }
+}
+
+/// When the screen is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    pub(super) at: LogTime,
+    /// When the screen changed last.
+    pub(super) changed: LogTime,
+    /// The program has said that the frame is whole: nothing that stands there is about to be repainted.
+    pub(super) whole: bool,
 }
 
 /// A row as it stands on the screen now. Blank ones are left out.
@@ -88,11 +108,11 @@ const PAIRS_MAX: usize = 1 << 16;
 
 /// Brings `seen` up to date with the screen. Returns the places in `seen` of rows to be judged, in order.
 ///
-/// `at` is now, `changed` when the screen changed last. `blank` tells whether nothing stands on a line now.
+/// `blank` tells whether nothing stands on a line now.
 pub(super) fn update(
     seen: &mut Vec<Seen>,
     now: &[Now],
-    (at, changed): (LogTime, LogTime),
+    look: Look,
     blank: impl Fn(i64) -> bool,
     ids: &mut u64,
 ) -> Vec<usize> {
@@ -106,7 +126,7 @@ pub(super) fn update(
             row if (row.line..row.line + row.height).all(&blank) => How::Cleared,
             _ => How::Replaced,
         };
-        gone(&seen[i], how, at)
+        gone(&seen[i], how, look.at)
     };
     let mut passed = 0;
     for (j, row) in now.iter().enumerate() {
@@ -117,8 +137,7 @@ pub(super) fn update(
         let Now { hash, line, height } = *row;
         if let Some(i) = pairs[j] {
             passed = i + 1;
-            let kind = if seen[i].here() { seen[i].kind } else { Kind::Here };
-            next.push(Seen { line, height, kind, ..seen[i].clone() });
+            next.push(Seen { line, height, kind: seen[i].back(), ..seen[i].clone() });
             continue;
         }
         let rewritten =
@@ -128,10 +147,10 @@ pub(super) fn update(
         if kind == Kind::Here {
             news.push(line);
         }
-        next.push(Seen { hash, line, height, id, done: false, since: changed, kind });
+        next.push(Seen { hash, line, height, id, done: false, since: look.changed, kind });
     }
     next.extend((passed..seen.len()).filter_map(leave));
-    settle_doubles(&mut next, at, &mut news);
+    settle_doubles(&mut next, look, &mut news);
     keep_ids_apart(&mut next, ids);
     forget_oldest(&mut next, 2 * now.len() + GONE_MAX);
     *seen = next;
@@ -142,7 +161,7 @@ pub(super) fn update(
 fn gone(row: &Seen, how: How, at: LogTime) -> Option<Seen> {
     let gone = match row.kind {
         Kind::Gone(gone) if how != How::Above => gone,
-        _ => Gone { since: at, how },
+        _ => Gone { since: at, how, double: row.back() == Kind::Double },
     };
     let kept = match gone.how {
         How::Above => true,
@@ -179,24 +198,36 @@ fn forget_oldest(rows: &mut Vec<Seen>, max: usize) {
     });
 }
 
-/// Of two rows with the same text one has gone: then the other is that one, moved. Or both have stood: then it is new.
-fn settle_doubles(rows: &mut Vec<Seen>, at: LogTime, news: &mut Vec<i64>) {
-    let mut i = 0;
-    while i < rows.len() {
-        if rows[i].kind == Kind::Double {
-            let hash = rows[i].hash;
-            let just_gone = |s: &Seen| s.hash == hash && matches!(s.kind, Kind::Gone(g) if g.since == at);
-            if let Some(old) = rows.iter().position(just_gone) {
-                let Seen { id, done, since, .. } = rows.remove(old);
-                i -= usize::from(old < i);
-                rows[i] = Seen { id, done, since, kind: Kind::Here, ..rows[i].clone() };
-            } else if at >= rows[i].since.after(SETTLE) {
-                rows[i].kind = Kind::Here;
-                news.push(rows[i].line);
-            }
-        }
-        i += 1;
+/// Of two rows with the same text one has gone, and no row that stood there before is between them: then the other is that
+/// one, moved. Or both have stood, at the end of a frame: then it is new.
+fn settle_doubles(rows: &mut Vec<Seen>, look: Look, news: &mut Vec<i64>) {
+    let mut moved: Vec<(usize, usize)> = Vec::new();
+    for i in (0..rows.len()).filter(|i| rows[*i].kind == Kind::Double) {
+        let twin = |j: &usize| {
+            rows[*j].hash == rows[i].hash
+                && matches!(rows[*j].kind, Kind::Gone(g) if g.since == look.at)
+                && moved.iter().all(|(_, taken)| taken != j)
+        };
+        let stood = |row: &Seen| row.kind == Kind::Here && (row.done || row.since < rows[i].since);
+        let before = (0..i).rev().take_while(|j| !stood(&rows[*j])).find(twin);
+        let after = || (i + 1..rows.len()).take_while(|j| !stood(&rows[*j])).find(twin);
+        moved.extend(before.or_else(after).map(|j| (i, j)));
     }
+    for &(i, old) in &moved {
+        let Seen { id, done, since, .. } = rows[old];
+        rows[i] = Seen { id, done, since, kind: rows[old].back(), ..rows[i].clone() };
+    }
+    for row in rows.iter_mut().filter(|row| row.kind == Kind::Double) {
+        if look.whole || look.at >= row.since.after(SETTLE) {
+            row.kind = Kind::Here;
+            news.push(row.line);
+        }
+    }
+    let mut i = 0;
+    rows.retain(|_| {
+        i += 1;
+        !moved.iter().any(|(_, old)| *old == i - 1)
+    });
 }
 
 /// For each row on the screen the place in `seen` of the row it is. First among those that stood there; then, between two of
