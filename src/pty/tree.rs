@@ -25,6 +25,9 @@ const PASS_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Deaths waited for at once: one is enough to look again, more only cost descriptors.
 const WATCHED: usize = 64;
 
+/// Looks in a row that must find nothing. Two: one pass over `/proc` can miss a process that is just being forked or executed.
+const EMPTY_LOOKS: u32 = 2;
+
 /// The keeper's pid, 0 while unknown.
 static KEEPER: AtomicU32 = AtomicU32::new(0);
 
@@ -65,9 +68,11 @@ pub fn kill_all(root: Process, id: SessionId) -> Vec<Process> {
 pub(crate) fn kill_found(find: impl Fn() -> Vec<Process>) -> Vec<Process> {
     let until = Instant::now() + KILL_TIME;
     let mut killed = HashSet::new();
+    let mut empty = 0;
     loop {
         let found = find();
-        if found.is_empty() || Instant::now() >= until {
+        empty = if found.is_empty() { empty + 1 } else { 0 };
+        if empty == EMPTY_LOOKS || Instant::now() >= until {
             return found;
         }
         let mut dying = Vec::new();
@@ -80,7 +85,7 @@ pub(crate) fn kill_found(find: impl Fn() -> Vec<Process>) -> Vec<Process> {
                 }
             }
         }
-        if !fresh {
+        if !fresh && empty == 0 {
             // Only such as were killed before: one of them must go before there is anything new to see.
             let mut fds: Vec<_> = dying.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             let _ = poll(&mut fds, Some(&PASS_TIME));

@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 
 /// How often a tree that is ending is looked at.
 const LOOK: Duration = Duration::from_millis(20);
+/// Looks in a row that must find nothing: one can miss a process that is just being forked or executed.
+const EMPTY_LOOKS: u32 = 2;
 /// A killed tree that isn't gone after this hangs in the kernel: it is said, and not waited for.
 const KILL_BOUND: Duration = Duration::from_secs(10);
 
@@ -115,7 +117,7 @@ impl SessionActor {
 pub(super) async fn end_tree(root: Process, id: SessionId, grace: Duration, force: bool) -> Result<(), ApiError> {
     let began = Instant::now();
     let mut looks = tokio::time::interval(LOOK);
-    let mut sent = 0;
+    let (mut sent, mut empty) = (0, 0);
     loop {
         looks.tick().await;
         let step = if force { 2 } else { (began.elapsed().as_millis() / grace.as_millis().max(1)).min(2) };
@@ -124,7 +126,8 @@ pub(super) async fn end_tree(root: Process, id: SessionId, grace: Duration, forc
         let left = tokio::task::spawn_blocking(move || look(root, id, again.then_some(wanted))).await;
         let left = left.map_err(|e| ApiError::new(Code::Failed, format!("the process tree can't be ended: {e}")))?;
         sent = wanted;
-        if left == 0 {
+        empty = if left == 0 { empty + 1 } else { 0 };
+        if empty == EMPTY_LOOKS {
             return Ok(());
         }
         if began.elapsed() > grace * 2 + KILL_BOUND {
