@@ -23,7 +23,9 @@ mod start;
 mod status;
 mod stop;
 mod table;
+mod until;
 mod usage;
+mod wait;
 
 use crate::client::ClientError;
 use crate::model::Exit;
@@ -113,6 +115,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::List(args)) => list::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Wait(args)) => wait::run(args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),

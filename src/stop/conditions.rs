@@ -21,6 +21,7 @@ pub const WAIT_FIRST: Duration = Duration::from_secs(120);
 pub struct Conditions {
     pub(super) patterns: Vec<Pattern>,
     pub(super) idle: Option<Idle>,
+    exit: bool,
 }
 
 /// How long a silence must be.
@@ -95,12 +96,27 @@ impl Conditions {
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
         let idle = wait_idle.map(|silence| Idle { silence, first: wait_first.unwrap_or(WAIT_FIRST) });
-        Ok(Conditions { patterns, idle })
+        Ok(Conditions { patterns, idle, exit: false })
+    }
+
+    /// The end of the run is waited for, too, not only an end of the waiting.
+    pub fn or_exit(self, exit: bool) -> Conditions {
+        Conditions { exit, ..self }
     }
 
     /// True when there is something to wait for.
     pub fn is_wait(&self) -> bool {
-        self.has_patterns() || self.idle.is_some()
+        self.has_patterns() || self.idle.is_some() || self.exit
+    }
+
+    /// True when nothing but the end of the run is waited for.
+    pub fn is_exit_alone(&self) -> bool {
+        self.exit && !self.has_patterns() && self.idle.is_none()
+    }
+
+    /// True when silence is looked for.
+    pub fn has_idle(&self) -> bool {
+        self.idle.is_some()
     }
 
     /// True when rows are looked at.
