@@ -16,9 +16,7 @@ fn sorted(text: &str) -> Vec<&str> {
 #[test]
 fn the_exit_status_is_printed() {
     let host = Host::start();
-    for (name, script, status) in
-        [("zero", "exit 0", "0"), ("three", "exit 3", "3"), ("killed", "kill -9 $$", "137")]
-    {
+    for (name, script, status) in [("zero", "exit 0", "0"), ("three", "exit 3", "3"), ("killed", "kill -9 $$", "137")] {
         host.sh(name, script);
         for how in [&["--exit"][..], &[], &["--exit", "--timeout", "50s"]] {
             let out = host.cmd(["wait", name]).args(how).run().expect_code(0);

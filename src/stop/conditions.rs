@@ -68,6 +68,14 @@ pub enum ConditionError {
         "pattern {0:?} is a bracket class and matches any one character of it: use --until-literal {0:?} to wait for that text"
     )]
     Bracket(String),
+    /// Of a pattern for the screen.
+    #[error("bad pattern {pattern:?} for the screen: {why}")]
+    Screen {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An empty text.
     #[error("{0} wants a text that isn't blank")]
     Blank(&'static str),
@@ -91,7 +99,8 @@ impl Conditions {
         if until.len() + until_line.len() + until_literal.len() > MAX_PATTERNS {
             return Err(ConditionError::TooMany);
         }
-        let regexes = until.iter().map(|p| compile(p));
+        let regexes =
+            until.iter().map(|p| compile(p).map(|r| Pattern { source: p.clone(), kind: PatternKind::Regex(r) }));
         let lines = until_line.iter().map(|s| plain(s, "--until-line", PatternKind::Line));
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
@@ -135,7 +144,7 @@ fn plain(source: &str, option: &'static str, kind: PatternKind) -> Result<Patter
     Ok(Pattern { source: source.to_owned(), kind })
 }
 
-fn compile(source: &str) -> Result<Pattern, ConditionError> {
+pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
     if source.len() > MAX_PATTERN {
         return Err(ConditionError::TooLarge);
     }
@@ -146,7 +155,7 @@ fn compile(source: &str) -> Result<Pattern, ConditionError> {
     if is_bracket_class(source) {
         return Err(ConditionError::Bracket(source.to_owned()));
     }
-    Ok(Pattern { source: source.to_owned(), kind: PatternKind::Regex(regex) })
+    Ok(regex)
 }
 
 /// True for `\b` and the like: nothing that could be printed as the match.

@@ -11,6 +11,7 @@ mod echo;
 mod find;
 mod fold;
 mod inputs;
+mod screen;
 mod set;
 mod typed;
 
@@ -18,6 +19,7 @@ pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT
 pub use find::Hit;
 pub(crate) use inputs::Typing;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
+pub use screen::{LONGEST, SETTLE, ScreenConditions, ScreenSet, Seen, Sight};
 pub use set::{Fired, HALF_TYPED, StopSet};
 pub(crate) use typed::TypedEcho;
 

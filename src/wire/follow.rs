@@ -277,7 +277,8 @@ impl FollowQuery {
                 "no_screen" => out.no_screen.push(text),
                 "stable" => out.stable = Some(text),
                 "content" => {
-                    out.content = read("content", "rows, chars, base64, raw or none", Content::from_word(&text).ok_or(&text))?
+                    out.content =
+                        read("content", "rows, chars, base64, raw or none", Content::from_word(&text).ok_or(&text))?
                 }
                 "events" => out.events_all = read("events", "all", (text == "all").then_some(true).ok_or(&text))?,
                 "follow" => out.follow = read("follow", "0 or 1", flag(&text).ok_or(&text))?,
