@@ -19,6 +19,7 @@ mod resize;
 mod restart;
 mod rm;
 mod send;
+mod show;
 mod start;
 mod status;
 mod stop;
@@ -113,6 +114,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Stop(args)) => stop::run(&args, context),
         Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
+        Some(Verb::Show(args)) => show::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Wait(args)) => wait::run(args, context),
