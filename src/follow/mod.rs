@@ -11,14 +11,18 @@
 
 mod chars;
 mod lines;
+mod look;
 mod machine;
 mod plan;
+mod reader;
 mod reading;
 mod screen;
 mod tail;
 mod writer;
 
 pub use lines::timestamp;
+pub use look::{Look, LookPlan};
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
+pub use reader::Reader;
 pub use screen::{MakeScreen, Screen};

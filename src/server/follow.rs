@@ -6,7 +6,7 @@
 use super::resolve::{Ground, ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
-use crate::follow::{Follow, Frame, Plan};
+use crate::follow::{Follow, Frame, Plan, Reader};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp};
 use crate::session::messages::{Describe, Now};
 use crate::session::{LogView, SessionActor, wall_now};
@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 /// A reading under way.
 pub(super) struct Reading {
-    follow: Follow,
+    follow: Box<dyn Reader>,
     view: LogView,
     session: Addr<SessionActor>,
     next: Seq,
@@ -66,7 +66,7 @@ impl Reading {
     fn new(ground: Ground, plan: Plan, session: Addr<SessionActor>, given_up: watch::Receiver<bool>) -> Reading {
         let next = plan.scan_from.seq;
         let newest = ground.view.feed().newest();
-        let follow = Follow::new(plan, wall_now());
+        let follow = Box::new(Follow::new(plan, wall_now()));
         let (page, state) = (VecDeque::new(), State::New);
         Reading { follow, view: ground.view, session, next, page, newest, given_up, state, asked: None, look: true }
     }
