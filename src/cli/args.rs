@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, show, start, status, stop, wait};
+use super::{host, kill, list, logs, new, resize, restart, rm, run, send, show, start, status, stop, wait};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -38,9 +38,7 @@ pub(super) struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     New(new::NewArgs),
-    /// The same as new: run NAME -- ARGV…
-    #[command(name = "run")]
-    Run(new::NewArgs),
+    Run(run::RunArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Show(show::ShowArgs),

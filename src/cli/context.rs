@@ -5,6 +5,7 @@ use crate::client::{Client, ClientError, Host, Setup};
 use crate::config::{Env, Paths};
 use crate::model::{Exit, Name};
 use std::{future::Future, io::IsTerminal, path::PathBuf};
+use tokio::runtime::Runtime;
 
 /// See the module.
 pub(super) struct Context {
@@ -97,13 +98,15 @@ impl Context {
     }
 }
 
+/// What a verb's conversation runs on.
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|why| failed(format!("can't begin: {why}")))
+}
+
 /// Runs a verb's conversation with its host on one thread; Ctrl+C ends it.
 pub(super) fn converse<T>(talk: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| failed(format!("can't begin: {why}")))?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         tokio::select! {
             done = talk => done,
             Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Said(Exit::Interrupted)),

@@ -1,16 +1,16 @@
 //! `logs`: prints a session's log, and waits on it.
 //!
 //! Rows, masks and verdicts are the host's; this prints, gives `--timeout` its meaning, and turns the end's reason into an exit
-//! code. Data comes from `client::Follow`, goes to `out` by way of `print`.
+//! code. Data comes from `client::Follow`, goes to `out` by way of `printer`.
 
-mod print;
+mod printer;
 
-use super::{Done, Failure, check, context::Context, failed, until::Until, wrong};
+use super::{Done, Failure, check, context, context::Context, failed, until::Until, wrong};
 use crate::client::{Follow, Item};
 use crate::model::{Exit, Name};
 use crate::wire::{Content, EndLine, EndReason, FollowQuery, Line};
 use clap::{Args, ValueEnum};
-use print::Printer;
+use printer::Printer;
 use rustix::{
     event::{PollFd, PollFlags},
     fs::FileType,
@@ -77,15 +77,10 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
     }
     let client = context.client()?;
     end_on_interrupt()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| failed(format!("can't begin: {why}")))?;
+    let runtime = context::runtime()?;
     let is_wait = query.is_wait();
     let decide_now = args.timeout == Some(Duration::ZERO);
     let deadline = args.timeout.filter(|_| !decide_now).map(|timeout| begun + timeout);
-    let quiet = context.quiet;
-    let mut printer = Printer::new(&mut context.out, format, quiet);
     let end = runtime.block_on(async {
         let opening = Follow::open(client, args.name, query);
         let follow = match deadline {
@@ -95,16 +90,28 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
                 Err(_) => return Ok(None),
             },
         };
-        copy(follow, &mut printer, deadline).await
+        print(follow, format, deadline, context).await
     });
-    printer.finish()?;
     Ok(match end? {
         None => Exit::Timeout,
         Some(end) => exit(end.reason, is_wait, decide_now),
     })
 }
 
-/// Prints until the end; nothing when the time was over and the host didn't answer.
+/// Prints a reading until its end; nothing when the time was over and the host didn't answer.
+pub(super) async fn print(
+    follow: Follow,
+    format: Format,
+    deadline: Option<Instant>,
+    context: &mut Context,
+) -> Result<Option<EndLine>, Failure> {
+    let mut printer = Printer::new(&mut context.out, format, context.quiet);
+    let end = copy(follow, &mut printer, deadline).await;
+    printer.finish()?;
+    end
+}
+
+/// Until the end; nothing when the time was over and the host didn't answer.
 async fn copy(
     mut follow: Follow,
     printer: &mut Printer<'_>,

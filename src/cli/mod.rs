@@ -18,6 +18,7 @@ mod out;
 mod resize;
 mod restart;
 mod rm;
+mod run;
 mod send;
 mod show;
 mod start;
@@ -112,7 +113,8 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Start(args)) => start::run(&args, context),
         Some(Verb::Status(args)) => status::run(&args, context),
         Some(Verb::Stop(args)) => stop::run(&args, context),
-        Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
+        Some(Verb::New(args)) => new::run(args, context),
+        Some(Verb::Run(args)) => run::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
         Some(Verb::Show(args)) => show::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),

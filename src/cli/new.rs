@@ -29,7 +29,7 @@ pub(super) struct NewArgs {
     /// Set a variable; K alone takes it from here
     #[arg(short = 'e', long = "env", value_name = "K[=V]", value_parser = clap::value_parser!(OsString))]
     env: Vec<OsString>,
-    /// Set the variables of a file: K=V lines, # comments
+    /// Set the variables of a file: K=V lines, # comments; quotes are part of a value
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// Columns and rows [default: 80x24]
@@ -76,7 +76,7 @@ pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
     Ok(Exit::Done)
 }
 
-fn request(args: NewArgs) -> Result<NewSession, Failure> {
+pub(super) fn request(args: NewArgs) -> Result<NewSession, Failure> {
     let mut set_env = Vec::new();
     for file in &args.env_file {
         let text = std::fs::read(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
@@ -166,14 +166,17 @@ fn variable(pair: &[u8]) -> Result<Option<(RawString, RawString)>, String> {
     }
 }
 
+/// As docker reads them: `K=V` or `K` on a line, the value as it stands, quotes, blanks and `#` included; lines that are blank
+/// or begin with `#` are left out.
 fn env_file(text: &[u8], path: &Path) -> Result<Vec<(RawString, RawString)>, Failure> {
     let mut out = Vec::new();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
         if line.is_empty() || line[0] == b'#' {
             continue;
         }
-        let place = |why| wrong(format!("{}, line {}: {why}", path.display(), at + 1));
+        let place = |why| wrong(format!("{}:{}: {why}", path.display(), at + 1));
         out.extend(variable(line).map_err(place)?);
     }
     Ok(out)
@@ -199,10 +202,13 @@ mod tests {
     #[test]
     fn a_file_of_variables_is_read() {
         let read = |text: &str| env_file(text.as_bytes(), Path::new("vars"));
-        let pairs: Vec<_> =
-            read("# all\nA=1\r\n\n  B=x # y\n").unwrap().iter().map(|(k, v)| format!("{k:?}{v:?}")).collect();
-        assert_eq!(pairs, ["\"A\"\"1\"", "\"B\"\"x # y\""]);
+        let pairs: Vec<_> = read("\u{feff}# all\nA=1\r\n\n  B=\"x\" # y\n")
+            .unwrap()
+            .iter()
+            .map(|(k, v)| format!("{k:?}{v:?}"))
+            .collect();
+        assert_eq!(pairs, ["\"A\"\"1\"", "\"B\"\"\\\"x\\\" # y\""]);
         let Err(Failure::Error(error)) = read("A=1\n=2") else { panic!("taken") };
-        assert!(error.message.starts_with("vars, line 2: "), "{error}");
+        assert!(error.message.starts_with("vars:2: "), "{error}");
     }
 }
