@@ -38,7 +38,9 @@ pub(super) struct Style {
 
 const GAP: usize = 2;
 /// The last column is cut down to so much before another one is left out: a command's first words.
-const LAST_MIN: usize = 20;
+const LAST_MIN: usize = 12;
+/// The first column is cut down to no less.
+const FIRST_MIN: usize = 8;
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Cell {
@@ -58,6 +60,7 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], style: Style) -> Vec
     let widths: Vec<usize> =
         columns.iter().enumerate().map(|(at, column)| widest(at).unwrap_or(0).max(column.head.width())).collect();
     let kept = kept(columns, &widths, style.width);
+    let widths = narrow(&kept, widths, style.width);
     let head = kept.iter().map(|at| (*at, columns[*at].head, None)).collect::<Vec<_>>();
     let mut out = vec![line(&head, &widths, Style { colour: false, ..style })];
     out.extend(rows.iter().map(|row| {
@@ -67,27 +70,38 @@ pub(super) fn lines(columns: &[Column], rows: &[Vec<Cell>], style: Style) -> Vec
     out
 }
 
-/// The columns that fit.
+/// The columns that fit, the most useful ones first chosen. The last one needs not be whole.
 fn kept(columns: &[Column], widths: &[usize], width: Option<usize>) -> Vec<usize> {
-    let mut kept: Vec<usize> = (0..columns.len()).collect();
-    let Some(width) = width else { return kept };
-    loop {
-        let least = |(place, at): (usize, &usize)| {
-            if place + 1 == kept.len() { widths[*at].min(LAST_MIN) } else { widths[*at] }
-        };
-        let total = kept.iter().enumerate().map(least).sum::<usize>() + GAP * kept.len().saturating_sub(1);
-        let spare = kept.iter().copied().filter(|at| columns[*at].spare > 0).max_by_key(|at| columns[*at].spare);
-        match spare {
-            Some(spare) if total > width => kept.retain(|at| *at != spare),
-            _ => return kept,
+    let Some(width) = width else { return (0..columns.len()).collect() };
+    let least = |at: usize| if at + 1 == columns.len() { widths[at].min(LAST_MIN) } else { widths[at] } + GAP;
+    let mut wanted: Vec<usize> = (0..columns.len()).collect();
+    wanted.sort_by_key(|at| columns[*at].spare);
+    let (mut kept, mut left) = (Vec::new(), width + GAP);
+    for at in wanted {
+        if columns[at].spare == 0 || least(at) <= left {
+            left = left.saturating_sub(least(at));
+            kept.push(at);
         }
     }
+    kept.sort_unstable();
+    kept
+}
+
+/// The first column, the names, gives way where all that can be left out isn't enough.
+fn narrow(kept: &[usize], mut widths: Vec<usize>, width: Option<usize>) -> Vec<usize> {
+    if let (Some(width), [first, rest @ ..]) = (width, kept) {
+        let others: usize =
+            rest.iter().map(|at| if *at + 1 == widths.len() { LAST_MIN } else { widths[*at] } + GAP).sum();
+        widths[*first] = widths[*first].min(width.saturating_sub(others).max(FIRST_MIN));
+    }
+    widths
 }
 
 fn line(cells: &[(usize, &str, Option<Paint>)], widths: &[usize], style: Style) -> String {
     let (mut out, mut left) = (String::new(), style.width.unwrap_or(usize::MAX));
     for (place, (at, text, paint)) in cells.iter().enumerate() {
-        let text = cut(if text.is_empty() { "-" } else { text }, left);
+        let whole = if *at + 1 == widths.len() { left } else { widths[*at].min(left) };
+        let text = cut(if text.is_empty() { "-" } else { text }, whole);
         let used = text.width();
         match paint.filter(|_| style.colour) {
             Some(paint) => out.push_str(&format!("\x1b[{}m{text}\x1b[0m", paint.code())),
@@ -181,8 +195,11 @@ mod tests {
         assert_eq!(table(None, false), full);
         assert_eq!(table(Some(80), false), full);
         assert_eq!(table(Some(50), false)[1], "longer-name  running  7    cargo test --all --rel…");
-        assert_eq!(table(Some(45), false)[1], "longer-name  running  cargo test --all --rel…");
-        assert_eq!(table(Some(34), false)[1], "longer-name  cargo test --all --r…");
+        assert_eq!(table(Some(39), false)[1], "longer-name  running  7    cargo test …");
+        assert_eq!(table(Some(38), false)[1], "longer-name  running  cargo test --al…");
+        assert_eq!(table(Some(33), false)[1], "longer-name  7    cargo test --a…");
+        assert_eq!(table(Some(25), false)[1], "longer-name  cargo test …");
+        assert_eq!(table(Some(22), false)[1], "longer-…  cargo test …");
         assert_eq!(table(Some(8), false)[1], "longer-…");
         assert_eq!(table(None, true)[1], "longer-name  \x1b[32mrunning\x1b[0m  7    cargo test --all --release");
         for width in 0..60 {
