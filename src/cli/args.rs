@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, run, send, show, start, status, stop, wait};
+use super::{host, kill, list, logs, new, resize, restart, rm, run, screen, send, show, start, status, stop, wait};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -45,6 +45,7 @@ pub(super) enum Verb {
     Send(send::SendArgs),
     Logs(logs::LogsArgs),
     Wait(wait::WaitArgs),
+    Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),

@@ -19,6 +19,7 @@ mod resize;
 mod restart;
 mod rm;
 mod run;
+mod screen;
 mod send;
 mod show;
 mod start;
@@ -120,6 +121,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Wait(args)) => wait::run(args, context),
+        Some(Verb::Screen(args)) => screen::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),

@@ -3,10 +3,11 @@
 //! Pulled: nothing is read before the connection asks for the next frames, and a connection that isn't read doesn't ask. It
 //! costs a cursor and one page of records.
 
-use super::resolve::{Ground, ground, plan};
+use super::look;
+use super::resolve::{ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
-use crate::follow::{Follow, Frame, Plan, Reader};
+use crate::follow::{Follow, Frame, Look, Reader};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp};
 use crate::session::messages::{Describe, Now};
 use crate::session::{LogView, SessionActor, wall_now};
@@ -57,18 +58,29 @@ impl Reading {
     ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
         let found = find(app, name).await?;
         let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+        let (give_up, given_up) = watch::channel(false);
+        if query.is_about_the_screen() {
+            let plan = look::plan(app, &query, &snapshot, &found.addr).await?;
+            let (view, next) = (LogView::new(snapshot.feed.clone(), app.log()), plan.next.seq);
+            let look = Box::new(Look::new(plan, wall_now()));
+            return Ok((Reading::new(look, view, next, found.addr, given_up), give_up));
+        }
         let ground = ground(app, query, snapshot);
         let (ground, plan) = web::block(move || plan(&ground).map(|plan| (ground, plan))).await.map_err(failed)??;
-        let (give_up, given_up) = watch::channel(false);
-        Ok((Reading::new(ground, plan, found.addr, given_up), give_up))
+        let next = plan.scan_from.seq;
+        let follow = Box::new(Follow::new(plan, wall_now()));
+        Ok((Reading::new(follow, ground.view, next, found.addr, given_up), give_up))
     }
 
-    fn new(ground: Ground, plan: Plan, session: Addr<SessionActor>, given_up: watch::Receiver<bool>) -> Reading {
-        let next = plan.scan_from.seq;
-        let newest = ground.view.feed().newest();
-        let follow = Box::new(Follow::new(plan, wall_now()));
-        let (page, state) = (VecDeque::new(), State::New);
-        Reading { follow, view: ground.view, session, next, page, newest, given_up, state, asked: None, look: true }
+    fn new(
+        follow: Box<dyn Reader>,
+        view: LogView,
+        next: Seq,
+        session: Addr<SessionActor>,
+        given_up: watch::Receiver<bool>,
+    ) -> Reading {
+        let (newest, page, state) = (view.feed().newest(), VecDeque::new(), State::New);
+        Reading { follow, view, session, next, page, newest, given_up, state, asked: None, look: true }
     }
 
     /// The next frames; nothing when the reading is over.

@@ -6,8 +6,10 @@
 mod auth;
 mod follow;
 mod host;
+mod look;
 mod resolve;
 mod routes;
+mod screen;
 mod sessions;
 mod typing;
 mod ws;

@@ -50,11 +50,7 @@ pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Groun
 /// The plan. Blocking.
 pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     let Ground { query, snapshot, generation, .. } = ground;
-    if query.id.is_some_and(|id| id != snapshot.info.id) {
-        let what =
-            format!("session {:?} is another one now: the one that was followed is gone", snapshot.info.name.as_str());
-        return Err(ApiError::new(Code::NoSuchSession, what));
-    }
+    unless_replaced(query, snapshot)?;
     let conditions = conditions(query, ground.wait_first)?;
     let start = start(ground, &conditions)?;
     let sum = &snapshot.summary;
@@ -91,6 +87,18 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     })
 }
 
+/// A name may stand for another session by the time a reading is taken up again.
+pub(super) fn unless_replaced(query: &FollowQuery, snapshot: &Snapshot) -> Result<(), ApiError> {
+    match query.id.is_none_or(|id| id == snapshot.info.id) {
+        true => Ok(()),
+        false => {
+            let name = snapshot.info.name.as_str();
+            let what = format!("session {name:?} is another one now: the one that was followed is gone");
+            Err(ApiError::new(Code::NoSuchSession, what))
+        }
+    }
+}
+
 fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions, ApiError> {
     let duration = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(usage);
     let (idle, first) = (duration(&query.wait_idle)?, duration(&query.wait_first)?);
@@ -99,7 +107,8 @@ fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions
         .map_err(usage)
 }
 
-fn has_ended(sum: &Summary) -> bool {
+/// Of the newest run.
+pub(super) fn has_ended(sum: &Summary) -> bool {
     matches!(sum.phase, Phase::Ended { .. } | Phase::Restarting { .. })
 }
 
@@ -133,7 +142,10 @@ fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
                 let n = number.parse::<u64>().map_err(|_| usage(format!("bad turn {number:?}: write turn:N")))?;
                 turn(ground, n)?.map(at_turn).ok_or_else(|| no_turn(ground, &format!("no turn {n}")))
             }
-            None => Ok(plain(first_since(ground, point_in_time(text, ground.snapshot.now.wall)?)?)),
+            None => {
+                let wall = point_in_time(text, ground.snapshot.now.wall)?;
+                ground.view.first_since(wall, sum.seq).map(|seq| plain(Cursor::at(seq))).map_err(unreadable)
+            }
         },
     }
 }
@@ -215,20 +227,6 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
     let time = text.parse::<jiff::Timestamp>();
     time.map(|t| Bound::Wall(Wall(t.as_microsecond())))
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
-}
-
-/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
-fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
-    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
-        match found.first() {
-            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(Cursor::at(Seq(low)))
 }
 
 /// In which run a place lies: the next event of a run that follows it says so.

@@ -4,10 +4,12 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
+use super::answering::{Answering, Attachments};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
 use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
+use super::screen::{ScreenActor, Screens};
 use super::stage::Stage;
 use super::summary::Summary;
 use super::typing::Tickets;
@@ -18,7 +20,7 @@ use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_durati
 use crate::pty::PtyFd;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
-use crate::wire::{ApiError, Code};
+use crate::wire::{ApiError, Code, SessionInfo};
 use actix::prelude::*;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -39,6 +41,8 @@ pub struct Services {
     pub keeper: Link,
     /// Who hears that a run has ended.
     pub ended: Recipient<RunEnded>,
+    /// Where screens are drawn.
+    pub screens: Screens,
     /// Goes into the environment of programs.
     pub host_uri: Arc<str>,
     /// Times.
@@ -66,6 +70,10 @@ pub struct SessionActor {
     pub(super) typist: Typist,
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
+    pub(super) answering: Answering,
+    pub(super) attachments: Attachments,
+    /// The screen, while somebody has use for it.
+    pub(super) screen: Option<Addr<ScreenActor>>,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
@@ -106,6 +114,9 @@ impl SessionActor {
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
+            answering: Answering::default(),
+            attachments: Attachments::default(),
+            screen: None,
             owed: VecDeque::new(),
             ending: None,
             reason: None,
@@ -191,7 +202,7 @@ impl SessionActor {
     }
 
     /// True while another run goes on or will come. (A process that outlived its run may still write; nobody waits for it.)
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.restarting
     }
 
@@ -241,7 +252,10 @@ impl Handler<Describe> for SessionActor {
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> Self::Result {
         let state = info::state(&self.sum, self.stage, self.reason.is_some());
         MessageResult(Snapshot {
-            info: info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued()),
+            info: SessionInfo {
+                attached: self.attachments.all,
+                ..info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued())
+            },
             summary: self.sum.clone(),
             feed: self.feed.clone(),
             now: self.clock.stamp(),

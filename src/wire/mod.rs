@@ -4,12 +4,14 @@
 
 mod error;
 mod follow;
+mod screen;
 mod session;
 
 pub use error::{ApiError, Code, ErrorBody};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };
+pub use screen::{Screen, ScreenCursor, ScreenFormat, ScreenQuery};
 pub use session::{
     Created, HostStatus, InputRequest, KeysRequest, KillRequest, NewSession, Receipt, ResizeRequest, SessionInfo,
     StoreStatus, TurnRequest, Version,
