@@ -1,6 +1,9 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, run, screen, send, show, start, status, stop, wait};
+use super::{
+    completions, doctor, host, kill, list, logs, new, resize, restart, rm, run, screen, send, show, start, status,
+    stop, wait,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -54,6 +57,8 @@ pub(super) enum Verb {
     Start(start::StartArgs),
     Status(status::StatusArgs),
     Stop(stop::StopArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Names given to a command that takes none, so that the right command can be named.

@@ -6,7 +6,9 @@
 
 mod args;
 mod check;
+mod completions;
 mod context;
+mod doctor;
 mod hidden;
 mod host;
 mod kill;
@@ -113,6 +115,8 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Host(args)) => host::run(&args, context),
         Some(Verb::Start(args)) => start::run(&args, context),
         Some(Verb::Status(args)) => status::run(&args, context),
+        Some(Verb::Completions(args)) => completions::run(&args, context),
+        Some(Verb::Doctor(args)) => doctor::run(&args, context),
         Some(Verb::Stop(args)) => stop::run(&args, context),
         Some(Verb::New(args)) => new::run(args, context),
         Some(Verb::Run(args)) => run::run(args, context),

@@ -103,10 +103,7 @@ fn line(cells: &[(usize, &str, Option<Paint>)], widths: &[usize], style: Style) 
         let whole = if *at + 1 == widths.len() { left } else { widths[*at].min(left) };
         let text = cut(if text.is_empty() { "-" } else { text }, whole);
         let used = text.width();
-        match paint.filter(|_| style.colour) {
-            Some(paint) => out.push_str(&format!("\x1b[{}m{text}\x1b[0m", paint.code())),
-            None => out.push_str(&text),
-        }
+        out.push_str(&paint.map_or_else(|| text.clone(), |paint| paint.on(&text, style)));
         left -= used;
         let blanks = (widths[*at].saturating_sub(used) + GAP).min(left);
         if place + 1 < cells.len() && left > blanks {
@@ -139,6 +136,11 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 }
 
 impl Paint {
+    /// The text, painted where there are colours.
+    pub(super) fn on(self, text: &str, style: Style) -> String {
+        if style.colour { format!("\x1b[{}m{text}\x1b[0m", self.code()) } else { text.to_owned() }
+    }
+
     fn code(self) -> &'static str {
         match self {
             Paint::Good => "32",

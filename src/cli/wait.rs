@@ -80,13 +80,16 @@ pub(super) fn run(args: WaitArgs, context: &mut Context) -> Done {
     args.which.check("wait")?;
     let begun = Instant::now();
     let wait = Wait::new(&args)?;
-    let client = context.client()?;
+    let (client, inside) = (context.client()?, context.inside());
     let deadline = args.timeout.filter(|timeout| !timeout.is_zero()).map(|timeout| begun + timeout);
     converse(async {
         let names = args.which.names(&client, true).await?;
         if names.is_empty() {
             let none = ApiError::new(Code::NoSuchSession, "no session has this label");
             return Err(none.hint("termalive ls --all --json shows the labels").into());
+        }
+        if let Some(own) = inside.filter(|own| wait.exit && names.contains(own)) {
+            return Err(wrong(format!("this is inside session {own}, which can't end before this wait does")));
         }
         let plain_status = names.len() == 1;
         let end = each(&client, names, &wait, deadline, |name, waited| {
