@@ -45,13 +45,12 @@ pub(super) fn run(args: RunArgs, context: &mut Context) -> Done {
             number = signals.next() => Ended::Interrupted(number),
             end = print(&client, &created, context) => Ended::Read(end),
         };
-        match args.rm {
-            true => tokio::select! {
+        if args.rm {
+            tokio::select! {
                 biased;
                 _ = signals.next() => return Err(failed(format!("{name} is being ended, and may not be removed"))),
                 removed = remove(&client, &name) => removed?,
-            },
-            false => {}
+            }
         }
         exit(ended, &name, args.rm)
     })
