@@ -39,6 +39,7 @@ model() { # model SESSION AGENT [ARGS]: a model of its own, and a HOME of its ow
   mkdir -p "$private/$session"
   ln -s "$agents/$2" "$private/$session/$2"
   port[$session]=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  : >"$private/$session/model"
   FAKE_PORT=${port[$session]} "$tests_agents/agent" model --log "$private/$session/requests" "${@:3}" >"$private/$session/model" &
   models+=($!)
   until grep -q listening "$private/$session/model"; do kill -0 "${models[@]}"; done
