@@ -6,6 +6,7 @@
 use super::{
     Bound, End, Frame, Plan, exit_code,
     lines::{code_and_signal, timestamp},
+    rewrite::Rewrite,
     screen::{MakeScreen, Screen, real},
     writer::Writer,
 };
@@ -35,6 +36,7 @@ pub struct Follow {
     pub(super) stops: Option<StopSet>,
     pub(super) writer: Writer,
     pub(super) typed: TypedEcho,
+    pub(super) rewrite: Rewrite,
     /// Of the send the reading starts from, until it is whole.
     pub(super) typing: Option<Typing>,
     /// What stood on the row of the cursor at a start that is no turn's: printed before.
@@ -64,6 +66,17 @@ pub(super) enum Ending {
     Complete,
 }
 
+/// What time alone brings about. Of one moment, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// Rows that have stood long enough are judged.
+    Rows,
+    /// The screen has been written anew.
+    Burst,
+    /// A silence is long enough, or a doubt is over.
+    Stop,
+}
+
 impl Follow {
     /// Begins a reading; `now` is shown in its start line.
     pub fn new(plan: Plan, now: Wall) -> Follow {
@@ -89,6 +102,7 @@ impl Follow {
             stops: None,
             writer: Writer::new(plan.session.clone(), plan.content, plan.after, lines),
             typed: TypedEcho::default(),
+            rewrite: Rewrite::default(),
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
@@ -231,33 +245,35 @@ impl Follow {
 
     /// What time alone brings about, up to `limit`; with it where `inclusive`.
     pub(super) fn advance(&mut self, limit: LogTime, inclusive: bool, out: &mut Vec<Frame>) -> Option<End> {
-        while let Some((at, rows)) = self.next_event() {
+        while let Some((at, due)) = self.next_event() {
             if at > limit || (at == limit && !inclusive) {
                 break;
             }
-            let fired = if rows { self.settle(at, out) } else { self.stops.as_mut().and_then(|stops| stops.time(at)) };
+            let fired = match due {
+                Due::Rows => self.settle(at, out),
+                Due::Burst => self.end_burst(out),
+                Due::Stop => self.stops.as_mut().and_then(|stops| stops.time(at)),
+            };
             if let Some(fired) = fired {
-                if let (false, Fired::Pattern { row, .. }) = (rows, &fired) {
+                if let (Due::Stop, Fired::Pattern { row, .. }) = (due, &fired) {
                     self.print_up_to(row, out);
                 }
                 return Some(self.fire(fired, self.wall_at(at), out));
             }
-            if self.next_event().is_some_and(|(next, again)| next <= at && again == rows) {
+            if self.next_event().is_some_and(|(next, again)| next <= at && again == due) {
                 break; // no progress: never spin on a deadline that isn't met
             }
         }
         None
     }
 
-    /// What comes next by time alone: rows that have stood long enough (true) come before a silence that is long enough.
-    fn next_event(&self) -> Option<(LogTime, bool)> {
-        let stops = self.stops.as_ref()?;
-        let rows = self.screen.as_ref().filter(|_| stops.wants_rows()).and_then(|screen| screen.deadline());
-        match (rows, stops.deadline()) {
-            (Some(rows), Some(stop)) => Some(if rows <= stop { (rows, true) } else { (stop, false) }),
-            (Some(rows), None) => Some((rows, true)),
-            (None, stop) => stop.map(|stop| (stop, false)),
-        }
+    /// What comes next by time alone.
+    fn next_event(&self) -> Option<(LogTime, Due)> {
+        let wants_rows = self.stops.as_ref().is_some_and(StopSet::wants_rows);
+        let rows = self.screen.as_ref().filter(|_| wants_rows).and_then(|screen| screen.deadline());
+        let stop = self.stops.as_ref().and_then(StopSet::deadline);
+        let events = [(rows, Due::Rows), (self.rewrite.deadline(), Due::Burst), (stop, Due::Stop)];
+        events.into_iter().filter_map(|(at, due)| Some((at?, due))).min()
     }
 
     /// A condition was met: what is printed up to it, and the end.
@@ -322,6 +338,7 @@ impl Follow {
             self.screen = Some((self.make)(self.size));
         }
         self.fed = false;
+        self.rewrite.new_rows();
         if let Some(stops) = &mut self.stops {
             stops.new_rows();
         }

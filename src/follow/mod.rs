@@ -14,6 +14,7 @@ mod lines;
 mod machine;
 mod plan;
 mod reading;
+mod rewrite;
 mod screen;
 mod tail;
 mod writer;

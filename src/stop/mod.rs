@@ -12,6 +12,7 @@ mod find;
 mod fold;
 mod inputs;
 mod set;
+mod shown;
 mod typed;
 
 pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
@@ -19,6 +20,7 @@ pub use find::Hit;
 pub(crate) use inputs::Typing;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
 pub use set::{Fired, HALF_TYPED, StopSet};
+pub(crate) use shown::TurnText;
 pub(crate) use typed::TypedEcho;
 
 /// A text that was typed: what an echo repeats.
