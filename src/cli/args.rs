@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{ask, host, kill, list, logs, new, reply, resize, restart, rm, send, start, status, stop, turns};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -44,6 +44,9 @@ pub(super) enum Verb {
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Send(send::SendArgs),
+    Ask(ask::AskArgs),
+    Reply(reply::ReplyArgs),
+    Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),

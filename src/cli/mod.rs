@@ -5,6 +5,7 @@
 //! input and the host, by way of `client`.
 
 mod args;
+mod ask;
 mod check;
 mod context;
 mod hidden;
@@ -15,6 +16,7 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod reply;
 mod resize;
 mod restart;
 mod rm;
@@ -23,6 +25,7 @@ mod start;
 mod status;
 mod stop;
 mod table;
+mod turns;
 mod usage;
 
 use crate::client::ClientError;
@@ -112,6 +115,9 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),
+        Some(Verb::Ask(args)) => ask::run(args, context),
+        Some(Verb::Reply(args)) => reply::run(args, context),
+        Some(Verb::Turns(args)) => turns::run(&args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),

@@ -9,6 +9,7 @@ mod error;
 mod follow;
 mod request;
 mod start;
+mod turns;
 
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;

@@ -34,6 +34,8 @@ pub struct Config {
     pub send: SendConfig,
     /// Of waits.
     pub wait: WaitConfig,
+    /// Of asks.
+    pub ask: AskConfig,
 }
 
 /// `[host]`.
@@ -90,4 +92,13 @@ pub struct SendConfig {
 pub struct WaitConfig {
     /// See `--wait-first`.
     pub first: Duration,
+}
+
+/// `[ask]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskConfig {
+    /// See `ask --timeout`.
+    pub timeout: Duration,
+    /// How long a silence ends a reply of a program whose prompt isn't known.
+    pub quiet: Duration,
 }

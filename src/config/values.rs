@@ -5,7 +5,8 @@
 
 use super::load::{Setting, Settings};
 use super::{
-    Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig, parse_bytes,
+    AskConfig, Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig,
+    parse_bytes,
 };
 use crate::model::{KIB, format_duration, parse_duration};
 use std::{fmt::Display, time::Duration};
@@ -23,6 +24,10 @@ const COMMIT_MAX: Duration = Duration::from_secs(10);
 const ENTER_MAX: Duration = Duration::from_secs(10);
 /// The longest grace between two signals. 1 h: a `stop` must end one day.
 const GRACE_MAX: Duration = Duration::from_secs(3600);
+/// The longest time an ask may take where nothing is said. 1 d: longer than any connection lives.
+const ASK_MAX: Duration = Duration::from_secs(86_400);
+/// The shortest silence that ends a reply. 100 ms: a row is looked at after so long.
+const QUIET_MIN: Duration = Duration::from_millis(100);
 
 /// Gives every key its type.
 pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
@@ -65,6 +70,10 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             timeout: duration("send.timeout", Duration::ZERO, Duration::MAX)?,
         },
         wait: WaitConfig { first: duration("wait.first", Duration::ZERO, Duration::MAX)? },
+        ask: AskConfig {
+            timeout: duration("ask.timeout", Duration::ZERO, ASK_MAX)?,
+            quiet: duration("ask.quiet", QUIET_MIN, Duration::MAX)?,
+        },
     })
 }
 

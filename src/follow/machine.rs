@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Cursor, LogTime, Record, Seq, Size, Stamp, Status, Wall},
-    stop::{Fired, Hit, StopSet, TypedEcho, Typing},
+    stop::{Answer, Fired, Hit, Open, Prompt, StopSet, TypedEcho, Typing},
     wire::{API, Content, EndLine, EndReason, Hello, Line, StartLine},
 };
 use std::time::Duration;
@@ -34,6 +34,8 @@ pub struct Follow {
     /// Judging has begun: the start was reached.
     pub(super) begun: bool,
     pub(super) stops: Option<StopSet>,
+    /// Of a reading that waits for a whole reply.
+    pub(super) prompt: Option<Prompt>,
     pub(super) writer: Writer,
     pub(super) typed: TypedEcho,
     pub(super) rewrite: Rewrite,
@@ -43,6 +45,10 @@ pub struct Follow {
     pub(super) printed: Option<String>,
     /// Of the last record.
     pub(super) anchor: Stamp,
+    /// Log time at the start.
+    pub(super) started: LogTime,
+    /// The last record.
+    pub(super) last: Seq,
     /// After the last record.
     pub(super) reached: Cursor,
     /// After the last record that isn't output: what is printed from here on stands behind it, for who goes on.
@@ -64,6 +70,7 @@ pub(super) enum Ending {
     Idle,
     Timeout,
     Complete,
+    Answer(Answer),
 }
 
 /// What time alone brings about. Of one moment, in this order.
@@ -100,12 +107,15 @@ impl Follow {
             fed: false,
             begun: false,
             stops: None,
+            prompt: plan.conditions.reply().map(Prompt::new),
             writer: Writer::new(plan.session.clone(), plan.content, plan.after, lines),
             typed: TypedEcho::default(),
             rewrite: Rewrite::default(),
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
+            started: LogTime::default(),
+            last: plan.start.seq,
             reached: plan.start,
             floor: plan.start,
             read: (plan.start.seq, now),
@@ -115,6 +125,11 @@ impl Follow {
             over: false,
             plan,
         }
+    }
+
+    /// What it reads.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// The first frames of a connection: `hello` and `start`.
@@ -217,6 +232,7 @@ impl Follow {
         self.begun = true;
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
+        self.started = start;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
             let text = screen.open_text();
             screen.baseline();
@@ -225,6 +241,9 @@ impl Follow {
         if self.anchor == Stamp::default() {
             self.anchor.log = start;
             self.anchor.wall = self.opened;
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.begin(&standing, start);
         }
         if self.plan.from_turn {
             self.typed = TypedEcho::new(&standing);
@@ -252,7 +271,7 @@ impl Follow {
             let fired = match due {
                 Due::Rows => self.settle(at, out),
                 Due::Burst => self.end_burst(out),
-                Due::Stop => self.stops.as_mut().and_then(|stops| stops.time(at)),
+                Due::Stop => self.silence(at),
             };
             if let Some(fired) = fired {
                 if let (Due::Stop, Fired::Pattern { row, .. }) = (due, &fired) {
@@ -267,11 +286,23 @@ impl Follow {
         None
     }
 
+    /// A silence has lasted up to `now`.
+    fn silence(&mut self, now: LogTime) -> Option<Fired> {
+        if let Some(fired) = self.stops.as_mut().and_then(|stops| stops.time(now)) {
+            return Some(fired);
+        }
+        let prompt = self.prompt.as_mut().filter(|prompt| prompt.deadline().is_some_and(|at| at <= now))?;
+        let (text, paints) = self.screen.as_ref().map_or_else(Default::default, |s| (s.open_text(), s.paints()));
+        let answered = self.stops.as_ref().is_some_and(StopSet::answered);
+        prompt.look(now, &Open { text: &text, paints, answered }).map(Fired::Answer)
+    }
+
     /// What comes next by time alone.
     fn next_event(&self) -> Option<(LogTime, Due)> {
         let wants_rows = self.stops.as_ref().is_some_and(StopSet::wants_rows);
         let rows = self.screen.as_ref().filter(|_| wants_rows).and_then(|screen| screen.deadline());
-        let stop = self.stops.as_ref().and_then(StopSet::deadline);
+        let stop = self.stops.as_ref().and_then(StopSet::deadline).into_iter();
+        let stop = stop.chain(self.prompt.as_ref().and_then(Prompt::deadline)).min();
         let events = [(rows, Due::Rows), (self.rewrite.deadline(), Due::Burst), (stop, Due::Stop)];
         events.into_iter().filter_map(|(at, due)| Some((at?, due))).min()
     }
@@ -282,6 +313,7 @@ impl Follow {
             Fired::Pattern { hit, row } => Ending::Pattern(hit, row.end),
             Fired::Exit(status) => Ending::Exit(status),
             Fired::Idle => Ending::Idle,
+            Fired::Answer(answer) => Ending::Answer(answer),
         };
         self.finish(ending, at, out)
     }
@@ -301,12 +333,24 @@ impl Follow {
         let (seq, wall) = self.read;
         let held = self.writer.finish(whole, seq, wall, out);
         let reached = held.unwrap_or(self.reached).max(self.plan.start);
+        let whole_reply = match &ending {
+            Ending::Pattern(..) | Ending::Answer(Answer::Prompt(..)) => true,
+            Ending::Answer(Answer::Quiet { whole }) => *whole,
+            _ => false,
+        };
+        let mut prompt = self.prompt.as_ref().map(|prompt| prompt.known().to_owned()).filter(|known| !known.is_empty());
+        let mut upto = None;
         let (reason, hit, status, next) = match ending {
             Ending::Pattern(hit, next) => (EndReason::Pattern, Some(hit), None, held.unwrap_or(next)),
             Ending::Exit(status) => (EndReason::Exit, None, Some(status), reached),
             Ending::Idle => (EndReason::Idle, None, None, reached),
             Ending::Timeout => (EndReason::Timeout, None, None, reached),
             Ending::Complete => (EndReason::Complete, None, None, reached),
+            Ending::Answer(Answer::Quiet { .. }) => (EndReason::Idle, None, None, reached),
+            Ending::Answer(Answer::Prompt(stands, at)) => {
+                (prompt, upto) = (Some(stands), at);
+                (EndReason::Complete, None, None, reached)
+            }
         };
         let (pattern, matched) = hit.map(|hit| (hit.pattern, hit.matched)).unzip();
         let (exit_code_of_run, signal) = status.map_or((None, None), code_and_signal);
@@ -323,7 +367,8 @@ impl Follow {
             turn: self.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        End { line, exit: exit_code(reason, self.is_wait) }
+        let took = self.anchor.log.since(self.started);
+        End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, upto, seq: self.last, took }
     }
 
     /// What is printed because the reading ends stands behind all that was printed before, also where its bytes don't.

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     model::{Cursor, Event, InputText, Kind, LogTime, Record},
-    stop::{Fired, StopSet},
+    stop::{Fired, Prompt, StopSet},
     terminal::{Row, RowEvent},
     wire::Content,
 };
@@ -40,7 +40,7 @@ impl Follow {
         if let Some(wall) = beyond {
             return Some(self.finish(Ending::Complete, wall, out));
         }
-        self.anchor = at;
+        (self.anchor, self.last) = (at, record.seq);
         match record.event() {
             Ok(Event::Output(bytes)) => self.output(record, &bytes, out),
             Ok(event) => self.event(record, &event, out),
@@ -85,6 +85,9 @@ impl Follow {
         if let Some(stops) = &mut self.stops {
             stops.output(record.at.log);
         }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.output(record.at.log);
+        }
         let mut rows = Vec::new();
         self.feed(at, record.at.log, bytes, &mut rows);
         let fired = self.rows(rows, record.at.log, out);
@@ -101,10 +104,17 @@ impl Follow {
     }
 
     fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], rows: &mut Vec<RowEvent>) {
-        if let Some(screen) = &mut self.screen
-            && !bytes.is_empty()
-        {
-            screen.feed(at, now, bytes, rows);
+        let Some(screen) = &mut self.screen else { return };
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let was_on = self.prompt.as_ref().is_some_and(Prompt::pastes);
+            let part = self.prompt.as_mut().map_or(rest.len(), |prompt| prompt.part(rest));
+            screen.feed(at, now, &rest[..part], rows);
+            at = after(at, part);
+            if let Some(prompt) = &mut self.prompt {
+                prompt.read_on(at, was_on, || screen.open_text());
+            }
+            rest = &rest[part..];
             self.fed = true;
         }
     }
@@ -237,6 +247,7 @@ impl Follow {
         {
             self.writer.event(line, out);
         }
+        self.note_prompt(event);
         match event {
             Event::Starting { run, .. } | Event::Started { run, .. } => (self.run, self.over) = (*run, false),
             Event::Exited { run, status, last } => (self.status, self.over) = (Some((*run, *status)), *last),
@@ -274,6 +285,19 @@ impl Follow {
             _ => None,
         }?;
         Some(self.fire(fired, record.at.wall, out))
+    }
+
+    /// What events say of the prompt: texts before the start were typed at one, a new run has its own.
+    fn note_prompt(&mut self, event: &Event) {
+        let Some(prompt) = &mut self.prompt else { return };
+        match event {
+            Event::Starting { .. } if !self.begun => prompt.new_run(),
+            Event::Input { turn: Some(_), part: (0, _), .. } if !self.begun => {
+                prompt.typed_before(&self.screen.as_ref().map_or_else(String::new, |screen| screen.open_text()));
+            }
+            _ if self.begun => prompt.event(event),
+            _ => {}
+        }
     }
 
     /// The send the reading starts from tells what its echo is.

@@ -13,6 +13,8 @@ pub trait Screen: RowSource + Send {
     fn baseline(&mut self);
     /// The text of the row of the cursor, blanks up to the cursor kept.
     fn open_text(&self) -> String;
+    /// The program moves the cursor over the screen.
+    fn paints(&self) -> bool;
 }
 
 /// Makes a blank screen.
@@ -24,6 +26,9 @@ impl Screen for Rows {
     }
     fn open_text(&self) -> String {
         Rows::open_text(self)
+    }
+    fn paints(&self) -> bool {
+        Rows::paints(self)
     }
 }
 

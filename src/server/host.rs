@@ -122,8 +122,15 @@ impl Host {
         let shutdown = Arc::new(Shutdown::default());
         let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
         let config = self.config.clone();
-        let app =
-            App { supervisor: supervisor.clone(), store, meta, config, shutdown: shutdown.clone(), facts: self.facts };
+        let app = App {
+            supervisor: supervisor.clone(),
+            store,
+            meta,
+            config,
+            shutdown: shutdown.clone(),
+            facts: self.facts,
+            asks: Arc::default(),
+        };
         let server =
             HttpServer::new(move || WebApp::new().app_data(web::Data::new(app.clone())).configure(routes::configure))
                 .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions

@@ -3,12 +3,14 @@
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod asks;
 mod auth;
 mod follow;
 mod host;
 mod resolve;
 mod routes;
 mod sessions;
+mod turns;
 mod typing;
 mod ws;
 
@@ -32,6 +34,7 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    asks: Arc<asks::Asks>,
 }
 
 /// What doesn't change while a host runs.

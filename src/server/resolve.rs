@@ -162,7 +162,8 @@ fn at_cursor(ground: &Ground, at: Cursor) -> Result<Start, ApiError> {
     Ok(plain(at))
 }
 
-fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+/// The mark of a turn, if there is one. Blocking.
+pub(super) fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
     if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
         return Ok(Some(mark.clone()));
     }

@@ -21,6 +21,20 @@ pub const WAIT_FIRST: Duration = Duration::from_secs(120);
 pub struct Conditions {
     pub(super) patterns: Vec<Pattern>,
     pub(super) idle: Option<Idle>,
+    pub(super) reply: Option<ReplyRule>,
+}
+
+/// A whole reply is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyRule {
+    /// The program's prompt, or quiet, ends the wait; false where patterns were given.
+    pub judges: bool,
+    /// How long a silence ends it.
+    pub quiet: Duration,
+    /// The silence was asked for.
+    pub asked: bool,
+    /// How long the first output is waited for.
+    pub first: Duration,
 }
 
 /// How long a silence must be.
@@ -95,7 +109,21 @@ impl Conditions {
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
         let idle = wait_idle.map(|silence| Idle { silence, first: wait_first.unwrap_or(WAIT_FIRST) });
-        Ok(Conditions { patterns, idle })
+        Ok(Conditions { patterns, idle, reply: None })
+    }
+
+    /// The same, for a whole reply: where no pattern is given, the program's prompt or quiet ends it. `quiet`: how long a
+    /// silence that is, where none was given; `first`: how long the first output is waited for.
+    pub fn for_reply(self, quiet: Duration, first: Duration) -> Conditions {
+        let (judges, asked) = (!self.has_patterns(), self.idle.is_some());
+        let quiet = self.idle.map_or(quiet, |idle| idle.silence);
+        let idle = if judges { Some(Idle { silence: quiet, first }) } else { self.idle };
+        Conditions { idle, reply: Some(ReplyRule { judges, quiet, asked, first }), ..self }
+    }
+
+    /// What a reply is waited for by, if one is.
+    pub fn reply(&self) -> Option<ReplyRule> {
+        self.reply
     }
 
     /// True when there is something to wait for.

@@ -275,7 +275,7 @@ impl Content {
     }
 }
 
-fn flag(text: &str) -> Option<bool> {
+pub(super) fn flag(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -283,7 +283,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
+pub(super) fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
     value.map_err(|why| {
         ApiError::new(Code::Usage, format!("bad {name}= in the query: {why}")).hint(format!("give {wanted}"))
     })

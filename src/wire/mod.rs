@@ -5,6 +5,7 @@
 mod error;
 mod follow;
 mod session;
+mod turn;
 
 pub use error::{ApiError, Code, ErrorBody};
 pub use follow::{
@@ -12,8 +13,9 @@ pub use follow::{
 };
 pub use session::{
     Created, HostStatus, InputRequest, KeysRequest, KillRequest, NewSession, Receipt, ResizeRequest, SessionInfo,
-    StoreStatus, TurnRequest, Version,
+    StoreStatus, Version,
 };
+pub use turn::{Gap, Reply, ReplyQuery, ReplyReason, ReplySource, TurnInfo, TurnReason, TurnRequest, TurnState, When};
 
 /// The version of everything in this module. A host and a client with different numbers still talk; both say theirs.
 pub const API: u32 = 1;

@@ -24,6 +24,8 @@ fn the_defaults_are_whole() {
     assert_eq!(config.send.enter_delay, Duration::from_millis(50));
     assert_eq!(config.send.timeout, Duration::from_secs(60));
     assert_eq!(config.wait.first, Duration::from_secs(120));
+    assert_eq!(config.ask.timeout, Duration::from_secs(1800));
+    assert_eq!(config.ask.quiet, Duration::from_secs(3));
 }
 
 #[test]
