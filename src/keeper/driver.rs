@@ -337,7 +337,10 @@ impl Driver {
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
             // The old keeper may have got as far as a running program that nobody holds. Its PTY is gone with the
             // keeper, so it gets a SIGHUP; one that ignores that has lived long enough for its cookie to be seen.
-            tree::kill_found(|| tree::scan_cookie(id, since));
+            match tree::kill(tree::Target::Young(id, since)) {
+                Ok(0) => {}
+                left => tracing::error!(%id, ?left, "a run that nobody holds can't be ended"),
+            }
         }
         work.outbox.extend(work.ordered.keys().map(|(id, run)| Out::Order(*id, *run)));
         let _ = self.events.blocking_send(LinkEvent::KeeperReplaced { pid });

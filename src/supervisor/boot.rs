@@ -43,8 +43,10 @@ pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<B
 
 /// Nobody knows this session any more: a removal was cut off.
 fn end_orphan(held: Held) -> SessionId {
-    let left = tree::kill_all(held.process, held.id);
-    tracing::warn!(id = %held.id, left = left.len(), "a removed session still ran and was ended");
+    match tree::kill(tree::Target::Tree(held.process, held.id)) {
+        Ok(left) => tracing::warn!(id = %held.id, left, "a removed session still ran and was ended"),
+        Err(e) => tracing::error!(id = %held.id, error = %e, "a removed session still runs and can't be ended"),
+    }
     held.id
 }
 
