@@ -21,4 +21,4 @@ mod writer;
 pub use lines::timestamp;
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
-pub use screen::{MakeScreen, Screen};
+pub use screen::Screen;

@@ -15,9 +15,6 @@ pub trait Screen: RowSource + Send {
     fn open_text(&self) -> String;
 }
 
-/// Makes a blank screen.
-pub type MakeScreen = fn(Size) -> Box<dyn Screen>;
-
 impl Screen for Rows {
     fn baseline(&mut self) {
         Rows::baseline(self);
@@ -27,7 +24,7 @@ impl Screen for Rows {
     }
 }
 
-/// The real one.
+/// A blank one.
 pub(super) fn real(size: Size) -> Box<dyn Screen> {
     Box::new(Rows::new(size))
 }
