@@ -224,9 +224,10 @@ impl Follow {
             .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
         match websocket(stream, request, &derive_accept_key(key.as_bytes())).await {
             Ok(Answer::Socket(socket)) => self.socket = Some(*socket),
-            Ok(Answer::Refused(status, body)) => {
-                return Err(request::refusal(&Method::GET, &self.path(), status, &body));
-            }
+            Ok(Answer::Refused(status, body)) => match request::refusal(&Method::GET, &self.path(), status, &body) {
+                ClientError::Api(e) if e.code == Code::Stopping && self.broken_since.is_some() => {} // not back yet
+                error => return Err(error),
+            },
             Err(_) => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
         }
         Ok(())

@@ -7,7 +7,7 @@ use super::{
     Bound, End, Frame, Plan, exit_code,
     lines::{code_and_signal, timestamp},
     rewrite::Rewrite,
-    screen::{MakeScreen, Screen, real},
+    screen::{Screen, real},
     writer::Writer,
 };
 use crate::{
@@ -27,7 +27,6 @@ pub struct Follow {
     is_wait: bool,
     ended: bool,
     pub(super) screen: Option<Box<dyn Screen>>,
-    make: MakeScreen,
     pub(super) size: Size,
     /// The screen isn't blank.
     pub(super) fed: bool,
@@ -87,11 +86,6 @@ enum Due {
 impl Follow {
     /// Begins a reading; `now` is shown in its start line.
     pub fn new(plan: Plan, now: Wall) -> Follow {
-        Follow::with_screen(plan, now, real)
-    }
-
-    /// As [`Follow::new`], with another source of rows.
-    pub fn with_screen(plan: Plan, now: Wall, make: MakeScreen) -> Follow {
         let conditions = &plan.conditions;
         let is_wait = conditions.is_wait();
         let judges = conditions.has_patterns() || (is_wait && plan.from_turn);
@@ -101,8 +95,7 @@ impl Follow {
             opened: now,
             is_wait,
             ended: false,
-            screen: needs_rows.then(|| make(plan.size)),
-            make,
+            screen: needs_rows.then(|| real(plan.size)),
             size: plan.size,
             fed: false,
             begun: false,
@@ -380,7 +373,7 @@ impl Follow {
     /// A blank screen, as a new run has it.
     pub(super) fn blank(&mut self) {
         if self.screen.is_some() {
-            self.screen = Some((self.make)(self.size));
+            self.screen = Some(real(self.size));
         }
         self.fed = false;
         self.rewrite.new_rows();

@@ -24,4 +24,4 @@ pub use lines::timestamp;
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reply::{MAX_REPLY, ReplyText, TooLong};
-pub use screen::{MakeScreen, Screen};
+pub use screen::Screen;

@@ -196,7 +196,7 @@ impl Host {
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
 }

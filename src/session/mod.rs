@@ -4,6 +4,8 @@ mod actor;
 mod birth;
 mod clock;
 mod ending;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod info;
 pub mod messages;
 mod reading;

@@ -142,8 +142,9 @@ impl Supervisor {
             ring_records: MAX_RECORDS,
             spec,
         };
-        let addr = self.place(Birth::new(meta.clone()));
-        self.sessions.insert(name.clone(), Entry { id, addr: addr.clone() });
+        let entry = self.place(Birth::new(meta.clone()));
+        let addr = entry.addr.clone();
+        self.sessions.insert(name.clone(), entry);
         let made = async move {
             if let Err(reused) = parts.stands(&key).await {
                 addr.send(Leave).await.map_err(gone)?;
