@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{ask, host, kill, list, logs, new, reply, resize, restart, rm, send, start, status, stop, turns};
+use super::{ask, host, kill, list, logs, new, reply, resize, restart, rm, send, show, start, status, stop, turns, wait};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -43,11 +43,13 @@ pub(super) enum Verb {
     Run(new::NewArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    Show(show::ShowArgs),
     Send(send::SendArgs),
     Ask(ask::AskArgs),
     Reply(reply::ReplyArgs),
     Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
+    Wait(wait::WaitArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),

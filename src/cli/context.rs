@@ -1,10 +1,10 @@
 //! What a verb knows of the outside: the environment, the common options, the output, and the way to its host.
 
-use super::{Failure, args::Common, failed, out::Out};
+use super::{Failure, args::Common, failed, out::Out, table::Style};
 use crate::client::{Client, ClientError, Host, Setup};
 use crate::config::{Env, Paths};
 use crate::model::{Exit, Name};
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, io::IsTerminal, path::PathBuf};
 
 /// See the module.
 pub(super) struct Context {
@@ -64,6 +64,17 @@ impl Context {
     /// True when `--host` was given: `host` and `start` are about this machine's own.
     pub(super) fn names_a_host(&self) -> bool {
         self.host.is_some()
+    }
+
+    /// How a table is printed: fitted to the terminal, and coloured, where standard output is one.
+    pub(super) fn style(&self) -> Style {
+        let stdout = std::io::stdout();
+        if !stdout.is_terminal() {
+            return Style::default();
+        }
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        let colour = self.env.get("NO_COLOR").is_none() && self.env.text("TERM").is_some_and(|term| term != "dumb");
+        Style { width: size.map(|size| usize::from(size.ws_col)).filter(|width| *width > 0), colour }
     }
 
     /// The session this command runs in, when it talks to the host of that session.

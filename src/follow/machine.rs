@@ -88,7 +88,7 @@ impl Follow {
     pub fn new(plan: Plan, now: Wall) -> Follow {
         let conditions = &plan.conditions;
         let is_wait = conditions.is_wait();
-        let judges = conditions.has_patterns() || (is_wait && plan.from_turn);
+        let judges = conditions.has_patterns() || (conditions.has_idle() && plan.from_turn);
         let needs_rows = plan.content == Content::Rows || judges;
         let lines = plan.lines.filter(|_| plan.after <= plan.start); // who goes on has had the beginning of the tail
         Follow {
@@ -114,7 +114,7 @@ impl Follow {
             read: (plan.start.seq, now),
             run: plan.run,
             turn: plan.turn,
-            status: None,
+            status: plan.ended.map(|status| (plan.run, status)),
             over: false,
             plan,
         }

@@ -8,10 +8,10 @@ use crate::follow::{Bound, Plan};
 use crate::log::Meta;
 use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
-use crate::session::summary::{Summary, TurnMark};
+use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
 use crate::stop::{Conditions, Input, Inputs};
-use crate::wire::{ApiError, Code, FollowQuery};
+use crate::wire::{ApiError, Code, Content, FollowQuery};
 use std::time::Duration;
 
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
@@ -56,13 +56,14 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         return Err(ApiError::new(Code::NoSuchSession, what));
     }
     let conditions = conditions(query, ground.wait_first)?;
-    let start = start(ground, conditions.is_wait())?;
+    let start = start(ground, &conditions)?;
     let sum = &snapshot.summary;
     let run = match &start.turn {
         Some(mark) => mark.run,
         None => run_at(ground, start.at)?,
     };
     let masks = masks(ground, &start)?;
+    let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
     Ok(Plan {
         session: snapshot.info.name.clone(),
         id: snapshot.info.id,
@@ -72,6 +73,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
             .as_ref()
             .map(|t| t.turn)
             .or_else(|| sum.turn.as_ref().filter(|t| t.seq < start.at.seq).map(|t| t.turn)),
+        ended,
         size: start.turn.as_ref().map_or(sum.size, |t| t.size),
         scan_from: start.scan_from,
         start: start.at,
@@ -93,7 +95,12 @@ fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions
     let duration = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(usage);
     let (idle, first) = (duration(&query.wait_idle)?, duration(&query.wait_first)?);
     Conditions::parse(&query.until, &query.until_line, &query.until_literal, idle, first.or(Some(default_first)))
+        .map(|conditions| conditions.or_exit(query.exit))
         .map_err(usage)
+}
+
+fn has_ended(sum: &Summary) -> bool {
+    matches!(sum.phase, Phase::Ended { .. } | Phase::Restarting { .. })
 }
 
 fn usage(error: impl std::fmt::Display) -> ApiError {
@@ -104,13 +111,15 @@ fn unreadable(error: Unreadable) -> ApiError {
     failed(error)
 }
 
-fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
+fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
     let sum = &ground.snapshot.summary;
     if let Some(at) = ground.query.start {
         return at_cursor(ground, at);
     }
     match ground.query.since.as_deref() {
-        None if !is_wait => Ok(plain(Cursor::at(Seq(1)))),
+        None if !conditions.is_wait() => Ok(plain(Cursor::at(Seq(1)))),
+        // about a state, not about what was written: nothing before has to be read
+        None if conditions.is_exit_alone() && ground.query.content == Content::None => Ok(now(ground)),
         None => match sum.turn.as_ref().filter(|t| t.run == sum.run) {
             Some(mark) => Ok(at_turn(mark.clone())),
             None => Ok(plain(Cursor::at(sum.run_start))),
