@@ -79,13 +79,14 @@ fn http(settings: &Settings) -> Result<HttpConfig, ConfigError> {
             _ => Err(format!("{text:?} is no number from 1 to {CONNECTIONS_MAX}")),
         })
     };
+    let insecure = read(settings, "http.insecure", |text| match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        other => Err(format!("{other:?} is neither true nor false")),
+    })?;
     Ok(HttpConfig {
-        listen: read_list(settings, "http.listen", address)?,
-        insecure: read(settings, "http.insecure", |text| match text {
-            "true" => Ok(true),
-            "false" => Ok(false),
-            other => Err(format!("{other:?} is neither true nor false")),
-        })?,
+        listen: read_list(settings, "http.listen", |text| address(text, insecure))?,
+        insecure,
         allowed_hosts: read_list(settings, "http.allowed_hosts", host)?,
         allowed_origins: read_list(settings, "http.allowed_origins", origin)?,
         max_connections: count("http.max_connections")?,
@@ -95,10 +96,14 @@ fn http(settings: &Settings) -> Result<HttpConfig, ConfigError> {
 }
 
 /// A literal address: a name could mean another one after each restart, and so would port 0.
-fn address(text: &str) -> Result<SocketAddr, String> {
+fn address(text: &str, insecure: bool) -> Result<SocketAddr, String> {
     let why = |what: &str| format!("{text:?} {what}: write an address and a port, such as 127.0.0.1:7777");
     match text.parse::<SocketAddr>() {
         Ok(address) if address.port() == 0 => Err(why("has port 0, which would be another one after each restart")),
+        Ok(address) if !insecure && !address.ip().to_canonical().is_loopback() => Err(format!(
+            "{text} can be reached by others, and nothing would be encrypted: listen at 127.0.0.1 behind a tunnel or a \
+             proxy, or say --insecure (http.insecure = true)"
+        )),
         Ok(address) => Ok(address),
         Err(_) => Err(why("is no address to listen at")),
     }

@@ -41,6 +41,8 @@ fn lists_are_arrays_or_stand_between_commas() {
         ("http.listen=7777", "no address"),
         ("http.listen=localhost:7777", "such as 127.0.0.1:7777"),
         ("http.listen=127.0.0.1:0", "port 0"),
+        ("http.listen=0.0.0.0:7777", "--insecure"),
+        ("http.listen=[::]:7777", "can be reached by others"),
         ("http.insecure=maybe", "neither true nor false"),
         ("http.allowed_hosts=http://x", "is no host"),
         ("http.allowed_hosts=*", "is no host"),
@@ -50,7 +52,7 @@ fn lists_are_arrays_or_stand_between_commas() {
         let error = merge("", &[], &[flag]).unwrap_err();
         assert!(error.contains(why), "{flag}: {error}");
     }
-    assert!(merge("[http]\ninsecure = true", &[], &[]).unwrap().http.insecure);
+    assert!(merge("[http]\ninsecure = true", &[], &["http.listen=0.0.0.0:1"]).unwrap().http.insecure);
 }
 
 #[test]
