@@ -1,10 +1,14 @@
 //! What a verb knows of the outside: the environment, the common options, the output, and the way to its host.
 
 use super::{Failure, args::Common, failed, out::Out, table::Style};
-use crate::client::{Client, ClientError, Host, Setup};
+use crate::client::{Client, ClientError, Credentials, Host, Setup, Token};
 use crate::config::{Env, Paths};
 use crate::model::{Exit, Name};
-use std::{future::Future, io::IsTerminal, path::PathBuf};
+use std::{
+    future::Future,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
 
 /// See the module.
 pub(super) struct Context {
@@ -13,6 +17,7 @@ pub(super) struct Context {
     pub(super) quiet: bool,
     pub(super) out: Out,
     host: Option<String>,
+    token_file: Option<PathBuf>,
     config: Option<PathBuf>,
 }
 
@@ -25,6 +30,7 @@ impl Context {
             quiet: common.quiet,
             out: Out::default(),
             host: common.host,
+            token_file: common.token_file,
             config: config.map_err(|why| failed(format!("can't find --config: {why}")))?,
             env,
         })
@@ -54,7 +60,18 @@ impl Context {
     }
 
     fn reach(&self, autostart: bool) -> Result<Client, Failure> {
-        Ok(Client::new(Host::choose(self.uri().as_deref(), self.setup(&[], autostart))?))
+        Ok(Client::new(Host::choose(self.uri().as_deref(), self.credentials()?, self.setup(&[], autostart))?))
+    }
+
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let token = match (&self.token_file, self.env.text("TERMALIVE_TOKEN")) {
+            (Some(file), _) => Some(token_of(file)?),
+            (None, Some(text)) => {
+                Some(Token::new(text).ok_or_else(|| ClientError::NoToken("TERMALIVE_TOKEN".to_owned()))?)
+            }
+            (None, None) => None,
+        };
+        Ok(Credentials { token, insecure: self.env.is_on("TERMALIVE_INSECURE") })
     }
 
     fn uri(&self) -> Option<String> {
@@ -95,6 +112,11 @@ impl Context {
     pub(super) fn sender(&self) -> Option<Name> {
         self.env.text("TERMALIVE_SESSION")?.parse().ok()
     }
+}
+
+fn token_of(file: &Path) -> Result<Token, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
+    Ok(Token::new(&text).ok_or_else(|| ClientError::NoToken(file.display().to_string()))?)
 }
 
 /// Runs a verb's conversation with its host on one thread; Ctrl+C ends it.

@@ -317,7 +317,8 @@ impl Ahead {
     /// lines leave nothing of what was before; as many again, and each line of the screen was scrolled in.
     fn trim(&mut self, lines: usize) {
         let begins = |end: usize| end > 0 && self.text[end - 1] == b'\r';
-        let start = memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
+        let start =
+            memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
         if let Some((_, end)) = start {
             self.text.drain(..=end);
         }

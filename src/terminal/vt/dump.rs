@@ -239,8 +239,7 @@ impl Drawing<'_> {
     fn modes(&mut self, machine: &Machine) {
         let usual = TermMode::default();
         for (mode, flag) in PRIVATE {
-            let later =
-                matches!(mode, NamedPrivateMode::SwapScreenAndSetRestoreCursor | NamedPrivateMode::Origin);
+            let later = matches!(mode, NamedPrivateMode::SwapScreenAndSetRestoreCursor | NamedPrivateMode::Origin);
             if !later && machine.is(*flag) != usual.contains(*flag) {
                 let on = if machine.is(*flag) { 'h' } else { 'l' };
                 self.say(format_args!("\x1b[?{}{on}", *mode as u16));
@@ -283,7 +282,10 @@ fn drawn(grid: &Grid<Cell>, line: i32) -> usize {
 /// True for a cell as it stands on a fresh terminal.
 fn blank(cell: &Cell) -> bool {
     let marks = cell.zerowidth().is_some_and(|marks| !marks.is_empty());
-    matches!(cell.c, ' ' | '\t') && !marks && Pen::of(cell) == Pen::default() && !cell.flags.intersects(Flags::WIDE_CHAR)
+    matches!(cell.c, ' ' | '\t')
+        && !marks
+        && Pen::of(cell) == Pen::default()
+        && !cell.flags.intersects(Flags::WIDE_CHAR)
 }
 
 /// True when the row's last cell is only there because a wide character didn't fit, and writing that makes it again.
