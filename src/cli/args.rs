@@ -1,6 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{
+    events, export, host, kill, list, logs, new, replay, resize, restart, rm, search, send, start, status, stop,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -49,6 +51,10 @@ pub(super) enum Verb {
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Search(search::SearchArgs),
+    Events(events::EventsArgs),
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),

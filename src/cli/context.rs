@@ -4,7 +4,7 @@ use super::{Failure, args::Common, failed, out::Out};
 use crate::client::{Client, ClientError, Host, Setup};
 use crate::config::{Env, Paths};
 use crate::model::{Exit, Name};
-use std::{future::Future, path::PathBuf};
+use std::{future::Future, path::PathBuf, process::ExitCode};
 
 /// See the module.
 pub(super) struct Context {
@@ -84,6 +84,20 @@ impl Context {
     pub(super) fn sender(&self) -> Option<Name> {
         self.env.text("TERMALIVE_SESSION")?.parse().ok()
     }
+}
+
+/// Ready when something asks this command to end, other than Ctrl+C; with the exit code for it.
+pub(super) async fn told_to_end() -> ExitCode {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await, // then it ends as any program
+    };
+    let signal = tokio::select! {
+        () = heard(SignalKind::terminate()) => libc::SIGTERM,
+        () = heard(SignalKind::hangup()) => libc::SIGHUP,
+    };
+    ExitCode::from(128 + signal as u8)
 }
 
 /// Runs a verb's conversation with its host on one thread; Ctrl+C ends it.

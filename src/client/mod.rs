@@ -6,13 +6,17 @@
 
 mod connect;
 mod error;
+mod events;
 mod follow;
+mod lines;
 mod request;
 mod start;
 
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
+pub use events::Events;
 pub use follow::{Follow, Item};
+pub use lines::Lines;
 pub use request::{Client, RETRY_PATIENCE};
 pub use start::Setup;
 

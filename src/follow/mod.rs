@@ -15,6 +15,7 @@ mod machine;
 mod plan;
 mod reading;
 mod screen;
+mod search;
 mod tail;
 mod writer;
 
@@ -22,3 +23,4 @@ pub use lines::timestamp;
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use screen::{MakeScreen, Screen};
+pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

@@ -4,10 +4,12 @@
 //! pulled by its connection and never pushed to.
 
 mod auth;
+mod events;
 mod follow;
 mod host;
 mod resolve;
 mod routes;
+mod search;
 mod sessions;
 mod typing;
 mod ws;
@@ -16,12 +18,14 @@ pub use host::host_main;
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
+use crate::session::Changes;
 use crate::supervisor::{Shutdown, Supervisor};
 use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    changes: Arc<Changes>,
+    searches: Arc<Semaphore>,
 }
 
 /// What doesn't change while a host runs.

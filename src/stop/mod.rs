@@ -14,7 +14,7 @@ mod inputs;
 mod set;
 mod typed;
 
-pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
+pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST, row_regex};
 pub use find::Hit;
 pub(crate) use inputs::Typing;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
