@@ -87,7 +87,7 @@ async fn play(client: Client, name: Name, query: FollowQuery, mut pace: Pace, ou
     let mut next = follow.next().await?;
     warn_of_size(follow.hello().and_then(|hello| hello.size), &name);
     let mut stage = Stage::enter()?;
-    let begun = Instant::now();
+    let (begun, mut exit) = (Instant::now(), Exit::Done);
     while let Some(item) = next {
         if let Item::Line(line) = &item
             && let Some((log, bytes)) = shown(line, &mut stage)?
@@ -95,7 +95,8 @@ async fn play(client: Client, name: Name, query: FollowQuery, mut pace: Pace, ou
             let due = begun + pace.due(log);
             if due > Instant::now() {
                 out.flush()?;
-                if stage.quit_before(due).await {
+                if let Some(quit) = stage.quit_before(due).await {
+                    exit = quit;
                     break;
                 }
             }
@@ -105,11 +106,14 @@ async fn play(client: Client, name: Name, query: FollowQuery, mut pace: Pace, ou
         next = tokio::select! {
             biased;
             next = follow.next() => next?,
-            () = stage.quit() => break,
+            quit = stage.quit() => {
+                exit = quit;
+                break;
+            }
         };
     }
     out.flush()?;
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
 /// What a line puts on the screen, and when.

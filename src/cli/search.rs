@@ -89,11 +89,10 @@ impl Printer<'_> {
                 self.out.line("--")?;
             }
             let SearchHit { session, ts, seq, .. } = &hit;
-            let mut row =
-                |mark: char, row: &str| self.out.line(&format!("{session} {ts} {seq}{mark} {}", out::one_line(row)));
-            hit.before.iter().try_for_each(|text| row('-', text))?;
-            row(':', &hit.row)?;
-            hit.after.iter().try_for_each(|text| row('-', text))?;
+            let near = |row: &String| format!("{session} - {}", out::one_line(row));
+            let row = format!("{session} {ts} {seq}: {}", out::one_line(&hit.row));
+            let lines = hit.before.iter().map(near).chain([row]).chain(hit.after.iter().map(near));
+            lines.into_iter().try_for_each(|line| self.out.line(&line))?;
         }
         self.last = Some(hit.session);
         Ok(())
@@ -119,7 +118,7 @@ mod tests {
             out.take()
         };
         let two = [hit("p", &[]), hit("q", &["x"])];
-        assert_eq!(print(false, false, &two), "p T @3.4: a b\n--\nq T @3.4- x\nq T @3.4: a b\n");
+        assert_eq!(print(false, false, &two), "p T @3.4: a b\n--\nq - x\nq T @3.4: a b\n");
         assert_eq!(print(false, true, &[hit("p", &[]), hit("p", &[]), hit("q", &[])]), "p\nq\n");
         assert!(print(true, false, &two[..1]).starts_with(r#"{"session":"p","id":"0707"#));
     }

@@ -4,6 +4,7 @@
 //! the terminal gives to what is shown are read and dropped: they were given once, to the program.
 
 use super::super::{Failure, failed};
+use crate::model::Exit;
 use crate::terminal::modes::Modes;
 use rustix::{
     event::{PollFd, PollFlags},
@@ -13,9 +14,9 @@ use rustix::{
 use std::io::{IsTerminal, Write};
 use tokio::{sync::watch, time::Instant};
 
-/// Off: synchronized updates, scroll region, origin, insert, mouse, focus, paste, application keys, other key codes. On:
+/// Off: synchronized updates, scroll region, insert, mouse, focus, paste, application keys, other key codes. On:
 /// wrapping, cursor and its shape, plain characters.
-const LEAVE: &str = "\x1b[?2026l\x1b7\x1b[r\x1b8\x1b[?6l\x1b[4l\x1b[?7h\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\
+const LEAVE: &str = "\x1b[?2026l\x1b7\x1b[r\x1b8\x1b[4l\x1b[?7h\x1b[?1l\x1b>\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\
 \x1b[?1006l\x1b[?1015l\x1b[?1004l\x1b[?2004l\x1b[<9u\x1b[>4;0m\x1b[?25h\x1b[0 q\x1b(B\x0f\x1b[0m";
 const LEAVE_ALTERNATE: &str = "\x1b[?1049l";
 const CLEAR: &str = "\x1b[2J\x1b[H";
@@ -29,12 +30,12 @@ pub(super) struct Stage {
     modes: Modes,
     /// Something was shown.
     used: bool,
-    quit: watch::Receiver<bool>,
+    quit: watch::Receiver<Option<Exit>>,
 }
 
 impl Stage {
     pub(super) fn enter() -> Result<Stage, Failure> {
-        let (tell, quit) = watch::channel(false);
+        let (tell, quit) = watch::channel(None);
         let mut stage = Stage { before: None, modes: Modes::default(), used: false, quit };
         if std::io::stdin().is_terminal() {
             let stdin = rustix::stdio::stdin();
@@ -62,15 +63,16 @@ impl Stage {
     }
 
     /// Ready when the user has asked for the end.
-    pub(super) async fn quit(&mut self) {
-        if self.quit.wait_for(|quit| *quit).await.is_err() {
-            std::future::pending().await // there is no keyboard
+    pub(super) async fn quit(&mut self) -> Exit {
+        match self.quit.wait_for(Option::is_some).await.map(|quit| *quit) {
+            Ok(Some(exit)) => exit,
+            _ => std::future::pending().await, // there is no keyboard
         }
     }
 
-    /// Waits until `due`; true when the user asked for the end before.
-    pub(super) async fn quit_before(&mut self, due: Instant) -> bool {
-        tokio::time::timeout_at(due, self.quit()).await.is_ok()
+    /// Waits until `due`, unless the user asks for the end before.
+    pub(super) async fn quit_before(&mut self, due: Instant) -> Option<Exit> {
+        tokio::time::timeout_at(due, self.quit()).await.ok()
     }
 
     fn leave(&self) -> String {
@@ -96,14 +98,15 @@ impl Drop for Stage {
 }
 
 /// Waits for q or Ctrl+C. What begins with an escape is a key with a name, or an answer of the terminal.
-fn listen(tell: &watch::Sender<bool>) {
+fn listen(tell: &watch::Sender<Option<Exit>>) {
     let stdin = rustix::stdio::stdin();
     let mut bytes = [0; 256];
     loop {
         match rustix::io::read(stdin, &mut bytes) {
             Ok(0) => return,
             Ok(n) if bytes[0] != ESCAPE && bytes[..n].iter().any(|b| matches!(*b, b'q' | b'Q' | CTRL_C)) => {
-                tell.send_replace(true);
+                let interrupted = bytes[..n].contains(&CTRL_C);
+                tell.send_replace(Some(if interrupted { Exit::Interrupted } else { Exit::Done }));
                 return;
             }
             Ok(_) | Err(Errno::INTR) => {}
