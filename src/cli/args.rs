@@ -1,7 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
 use super::{
-    ask, host, kill, list, logs, new, reply, resize, restart, rm, send, show, start, status, stop, turns, wait,
+    ask, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm, search, send, show, start,
+    status, stop, turns, wait,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -59,6 +60,10 @@ pub(super) enum Verb {
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Search(search::SearchArgs),
+    Events(events::EventsArgs),
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),

@@ -8,6 +8,7 @@ use std::{
     future::Future,
     io::IsTerminal,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 /// See the module.
@@ -117,6 +118,20 @@ impl Context {
 fn token_of(file: &Path) -> Result<Token, Failure> {
     let text = std::fs::read_to_string(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
     Ok(Token::new(&text).ok_or_else(|| ClientError::NoToken(file.display().to_string()))?)
+}
+
+/// Ready when something asks this command to end, other than Ctrl+C; with the exit code for it.
+pub(super) async fn told_to_end() -> ExitCode {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await, // then it ends as any program
+    };
+    let signal = tokio::select! {
+        () = heard(SignalKind::terminate()) => libc::SIGTERM,
+        () = heard(SignalKind::hangup()) => libc::SIGHUP,
+    };
+    ExitCode::from(128 + signal as u8)
 }
 
 /// Runs a verb's conversation with its host on one thread; Ctrl+C ends it.

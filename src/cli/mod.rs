@@ -8,6 +8,8 @@ mod args;
 mod ask;
 mod check;
 mod context;
+mod events;
+mod export;
 mod hidden;
 mod host;
 mod kill;
@@ -16,10 +18,12 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod replay;
 mod reply;
 mod resize;
 mod restart;
 mod rm;
+mod search;
 mod send;
 mod show;
 mod start;
@@ -128,6 +132,10 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),
         Some(Verb::Rm(args)) => rm::run(&args, context),
+        Some(Verb::Replay(args)) => replay::run(args, context),
+        Some(Verb::Export(args)) => export::run(args, context),
+        Some(Verb::Search(args)) => search::run(args, context),
+        Some(Verb::Events(args)) => events::run(args, context),
     }
 }
 

@@ -24,9 +24,9 @@ use tokio_tungstenite::{
 };
 
 /// How long a broken reading looks for a host. 60 s: longer than any host takes to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
 
@@ -99,6 +99,16 @@ impl Follow {
             }
         }
         Ok(None)
+    }
+
+    /// What the host said first; there once an item has come.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// The last record of which something came.
+    pub fn reached(&self) -> Option<Seq> {
+        self.query.after.map(|after| after.seq.max(self.last_event))
     }
 
     /// Asks the host to end the reading with `timeout`; what it still prints comes from [`Follow::next`].

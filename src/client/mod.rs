@@ -7,7 +7,9 @@
 mod address;
 mod connect;
 mod error;
+mod events;
 mod follow;
+mod lines;
 mod request;
 mod start;
 mod turns;
@@ -15,7 +17,9 @@ mod turns;
 pub use address::{Address, Credentials, Stream, Token};
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
+pub use events::Events;
 pub use follow::{Follow, Item};
+pub use lines::Lines;
 pub use request::{Client, RETRY_PATIENCE};
 pub use start::Setup;
 

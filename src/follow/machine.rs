@@ -127,8 +127,9 @@ impl Follow {
 
     /// The first frames of a connection: `hello` and `start`.
     pub fn open(&mut self, out: &mut Vec<Frame>) {
-        let Plan { session, id, run, start, after: next, generation, .. } = self.plan.clone();
-        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next })));
+        let Plan { session, id, run, start, after: next, generation, times, size, .. } = self.plan.clone();
+        let size = times.then_some(size);
+        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next, size })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session, v: 1, id, run, next })));
     }
@@ -137,6 +138,9 @@ impl Follow {
     pub fn record(&mut self, record: &Record, out: &mut Vec<Frame>) -> Option<End> {
         if self.ended || record.end() <= self.plan.scan_from {
             return None;
+        }
+        if self.plan.times {
+            self.writer.at(record.at.log);
         }
         let end = self.read_record(record, out);
         if end.is_none() {

@@ -17,6 +17,7 @@ mod reading;
 mod reply;
 mod rewrite;
 mod screen;
+mod search;
 mod tail;
 mod writer;
 
@@ -25,3 +26,4 @@ pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reply::{MAX_REPLY, ReplyText, TooLong};
 pub use screen::Screen;
+pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

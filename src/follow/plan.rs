@@ -48,6 +48,8 @@ pub struct Plan {
     pub content: Content,
     /// Every event is printed, not gaps alone.
     pub events_all: bool,
+    /// Lines carry log time, and `size` is the terminal's at `start`.
+    pub times: bool,
     /// What it waits for.
     pub conditions: Conditions,
     /// The last inputs of the run before `start`, oldest first. See [`crate::stop::Inputs`].

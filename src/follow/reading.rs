@@ -243,7 +243,7 @@ impl Follow {
         self.reached = self.reached.max(record.end());
         if self.begun
             && (self.plan.events_all || is_always_shown(record.kind))
-            && let Some(line) = event_line(record, event, &self.plan.session)
+            && let Some(line) = event_line(record, event, &self.plan.session, self.plan.times)
         {
             self.writer.event(line, out);
         }

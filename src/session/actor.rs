@@ -4,6 +4,7 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
+use super::changes::{Changes, What};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
@@ -44,6 +45,8 @@ pub struct Services {
     pub host_uri: Arc<str>,
     /// Times.
     pub tuning: Tuning,
+    /// For those who watch all sessions.
+    pub changes: Arc<Changes>,
 }
 
 /// Times that the configuration sets.
@@ -145,7 +148,17 @@ impl SessionActor {
             self.note(|batch, id| Some(batch.put_turn(id, mark.turn, &serde_json::to_vec(&mark).ok()?)));
         }
         self.feed.push(record);
+        if let Some(what) = What::of(event) {
+            self.services.changes.note(&self.meta.name, self.meta.id, seq, what);
+        }
         Some(seq)
+    }
+
+    /// The session has ended for good: if that is a failure, those who watch hear why.
+    pub(super) fn note_failure(&self) {
+        if let Some(reason) = self.reason.clone() {
+            self.services.changes.note(&self.meta.name, self.meta.id, self.sum.seq, What::Failed { reason });
+        }
     }
 
     /// As [`SessionActor::put`], but an event that finds no room is kept and goes in later, in order.

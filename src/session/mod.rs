@@ -2,6 +2,7 @@
 
 mod actor;
 mod birth;
+mod changes;
 mod clock;
 mod ending;
 #[cfg(debug_assertions)]
@@ -18,6 +19,7 @@ mod view;
 
 pub use actor::{Services, SessionActor, Tuning};
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
+pub use changes::{Changes, Noted, What};
 pub use clock::wall_now;
 pub use typing::{digest, digest_text};
 pub use view::{LogView, Unreadable};

@@ -172,11 +172,16 @@ fn plain(source: &str, option: &'static str, kind: PatternKind) -> Result<Patter
     Ok(Pattern { source: source.to_owned(), kind })
 }
 
-pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+/// A regex for rows, within the bounds of a pattern.
+pub fn row_regex(source: &str) -> Result<Regex, ConditionError> {
     if source.len() > MAX_PATTERN {
         return Err(ConditionError::TooLarge);
     }
-    let regex = RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))?;
+    RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))
+}
+
+pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+    let regex = row_regex(source)?;
     if regex.is_match("") || has_no_width(source) {
         return Err(ConditionError::Empty(source.to_owned()));
     }

@@ -17,7 +17,7 @@ mod set;
 mod shown;
 mod typed;
 
-pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, ReplyRule, WAIT_FIRST};
+pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, ReplyRule, WAIT_FIRST, row_regex};
 pub use find::Hit;
 pub use fold::is_marker_alone;
 pub(crate) use inputs::Typing;

@@ -5,10 +5,10 @@ use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
 use crate::keeper::LinkEvent;
 use crate::log::{Feed, MetaBatch, SessionMeta};
-use crate::model::{Name, SessionId};
+use crate::model::{Name, Seq, SessionId};
 use crate::policy::Decision;
 use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
-use crate::session::{Birth, Services, SessionActor};
+use crate::session::{Birth, Services, SessionActor, What};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
 use futures_util::future::join_all;
@@ -262,7 +262,7 @@ impl Handler<Remove> for Supervisor {
 
     fn handle(&mut self, Remove { name, force }: Remove, _: &mut Context<Self>) -> Self::Result {
         let found = self.find(&name);
-        let (writer, meta) = (self.services.writer.clone(), self.services.meta.clone());
+        let Services { writer, meta, changes, .. } = self.services.clone();
         let removed = async move {
             let Found { id, addr } = found?;
             let snapshot = addr.send(crate::session::messages::Describe).await.map_err(gone)?;
@@ -272,8 +272,10 @@ impl Handler<Remove> for Supervisor {
                 return Err(error.hint(format!("termalive kill {name}, or rm -f")));
             }
             addr.send(End { force, for_restart: false }).await.map_err(gone)??;
+            let last = addr.send(crate::session::messages::Describe).await.map_err(gone)?.info.last_seq;
             bury(id, &writer, meta).await?;
             addr.send(Leave).await.map_err(gone)?;
+            changes.note(&snapshot.info.name, id, Seq(last), What::Removed);
             Ok(snapshot.info.name)
         };
         Box::pin(removed.into_actor(self).map(|removed, act, _| removed.map(|name| drop(act.sessions.remove(&name)))))
