@@ -1,10 +1,15 @@
 //! What a verb knows of the outside: the environment, the common options, the output, and the way to its host.
 
 use super::{Failure, args::Common, failed, out::Out, table::Style};
-use crate::client::{Client, ClientError, Host, Setup};
+use crate::client::{Client, ClientError, Credentials, Host, Setup, Token};
 use crate::config::{Env, Paths};
 use crate::model::{Exit, Name};
-use std::{future::Future, io::IsTerminal, path::PathBuf};
+use std::{
+    future::Future,
+    io::IsTerminal,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 use tokio::runtime::Runtime;
 
 /// See the module.
@@ -14,6 +19,7 @@ pub(super) struct Context {
     pub(super) quiet: bool,
     pub(super) out: Out,
     host: Option<String>,
+    token_file: Option<PathBuf>,
     config: Option<PathBuf>,
 }
 
@@ -26,6 +32,7 @@ impl Context {
             quiet: common.quiet,
             out: Out::default(),
             host: common.host,
+            token_file: common.token_file,
             config: config.map_err(|why| failed(format!("can't find --config: {why}")))?,
             env,
         })
@@ -55,7 +62,18 @@ impl Context {
     }
 
     fn reach(&self, autostart: bool) -> Result<Client, Failure> {
-        Ok(Client::new(Host::choose(self.uri().as_deref(), self.setup(&[], autostart))?))
+        Ok(Client::new(Host::choose(self.uri().as_deref(), self.credentials()?, self.setup(&[], autostart))?))
+    }
+
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let token = match (&self.token_file, self.env.text("TERMALIVE_TOKEN")) {
+            (Some(file), _) => Some(token_of(file)?),
+            (None, Some(text)) => {
+                Some(Token::new(text).ok_or_else(|| ClientError::NoToken("TERMALIVE_TOKEN".to_owned()))?)
+            }
+            (None, None) => None,
+        };
+        Ok(Credentials { token, insecure: self.env.is_on("TERMALIVE_INSECURE") })
     }
 
     fn uri(&self) -> Option<String> {
@@ -102,6 +120,25 @@ impl Context {
 pub(super) fn runtime() -> Result<Runtime, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(|why| failed(format!("can't begin: {why}")))
+}
+
+fn token_of(file: &Path) -> Result<Token, Failure> {
+    let text = std::fs::read_to_string(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
+    Ok(Token::new(&text).ok_or_else(|| ClientError::NoToken(file.display().to_string()))?)
+}
+
+/// Ready when something asks this command to end, other than Ctrl+C; with the exit code for it.
+pub(super) async fn told_to_end() -> ExitCode {
+    use tokio::signal::unix::{SignalKind, signal};
+    let heard = async |kind: SignalKind| match signal(kind) {
+        Ok(mut signals) => drop(signals.recv().await),
+        Err(_) => std::future::pending().await, // then it ends as any program
+    };
+    let signal = tokio::select! {
+        () = heard(SignalKind::terminate()) => libc::SIGTERM,
+        () = heard(SignalKind::hangup()) => libc::SIGHUP,
+    };
+    ExitCode::from(128 + signal as u8)
 }
 
 /// Runs a verb's conversation with its host on one thread; Ctrl+C ends it.

@@ -11,6 +11,7 @@ use crate::model::{Exit, Name};
 use crate::wire::{Content, EndLine, EndReason, FollowQuery, Line};
 use clap::{Args, ValueEnum};
 use printer::Printer;
+pub(super) use printer::gap;
 use rustix::{
     event::{PollFd, PollFlags},
     fs::FileType,
@@ -218,7 +219,7 @@ fn exit(reason: EndReason, is_wait: bool, decide_now: bool) -> Exit {
 }
 
 /// Ctrl+C ends with 130, also while a write to a slow reader blocks this thread: so it is heard on another one.
-fn end_on_interrupt() -> Result<(), Failure> {
+pub(super) fn end_on_interrupt() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -234,7 +235,7 @@ fn end_on_interrupt() -> Result<(), Failure> {
 
 /// Ready when whoever reads our output has gone: a session that says nothing must not keep us for ever. A thread waits for
 /// it; it ends with the command.
-async fn reader_gone() {
+pub(super) async fn reader_gone() {
     let stdout = rustix::stdio::stdout();
     let kind = rustix::fs::fstat(stdout).map(|stat| FileType::from_raw_mode(stat.st_mode));
     if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {

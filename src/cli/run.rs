@@ -29,8 +29,8 @@ pub(super) fn run(args: RunArgs, context: &mut Context) -> Done {
     if !args.wait {
         return new::run(args.new, context);
     }
-    let request = new::request(args.new)?;
     let client = context.client()?;
+    let request = new::request(args.new, client.host.address.is_remote())?;
     let runtime = context::runtime()?;
     runtime.block_on(async {
         let mut signals = Signals::new()?;

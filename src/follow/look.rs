@@ -8,7 +8,7 @@ use super::{
     lines::{code_and_signal, timestamp},
 };
 use crate::{
-    model::{Cursor, Event, LogTime, Name, Record, SessionId, Stamp, Status, Wall},
+    model::{Cursor, Event, LogTime, Name, Record, Seq, SessionId, Stamp, Status, Wall},
     stop::{ScreenConditions, ScreenSet, Seen, Sight},
     terminal::Vt,
     wire::{API, EndLine, EndReason, Hello, Line, StartLine},
@@ -46,6 +46,8 @@ pub struct Look {
     set: ScreenSet,
     opened: Wall,
     reached: Cursor,
+    /// The last record that was read.
+    last: (Seq, LogTime),
     over: bool,
 }
 
@@ -59,7 +61,7 @@ impl Look {
     /// Begins; `now` is shown in its start line.
     pub fn new(mut plan: LookPlan, now: Wall) -> Look {
         let set = ScreenSet::new(plan.conditions.clone(), sight(&mut plan.vt), plan.since);
-        Look { set, opened: now, reached: plan.next, over: false, plan }
+        Look { set, opened: now, reached: plan.next, last: (plan.next.seq, plan.since), over: false, plan }
     }
 
     /// What time alone brings about up to `limit`; with it where `inclusive`.
@@ -86,6 +88,7 @@ impl Look {
             return Some(Ending::Seen(seen));
         }
         self.reached = record.end();
+        self.last = (record.seq, now);
         let seen = match record.event() {
             Ok(Event::Output(bytes)) => {
                 let shown = if record.seq == self.plan.next.seq { self.plan.next.byte as usize } else { 0 };
@@ -126,7 +129,16 @@ impl Look {
             turn: self.plan.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        End { line, exit: exit_code(reason, true) }
+        let (seq, log) = self.last;
+        End {
+            line,
+            exit: exit_code(reason, true),
+            whole_reply: reason == EndReason::Screen,
+            prompt: None,
+            upto: None,
+            seq,
+            took: log.since(self.plan.since),
+        }
     }
 }
 
@@ -134,7 +146,7 @@ impl Reader for Look {
     fn open(&mut self, out: &mut Vec<Frame>) {
         let LookPlan { session, id, run, generation, next, .. } = &self.plan;
         let (id, run, next) = (*id, *run, *next);
-        out.push(Frame::Line(Line::Hello(Hello { api: API, generation: *generation, id, run, start: next, next })));
+        out.push(Frame::Line(Line::Hello(Hello { api: API, generation: *generation, id, run, start: next, next, size: None })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session: session.clone(), v: 1, id, run, next })));
     }
@@ -194,7 +206,7 @@ fn sight(vt: &mut Vt) -> Sight {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Seq, Size};
+    use crate::model::Size;
     use std::time::Duration;
 
     const SIZE: Size = Size { cols: 20, rows: 3 };

@@ -16,7 +16,10 @@ mod machine;
 mod plan;
 mod reader;
 mod reading;
+mod reply;
+mod rewrite;
 mod screen;
+mod search;
 mod tail;
 mod writer;
 
@@ -25,4 +28,6 @@ pub use look::{Look, LookPlan};
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reader::Reader;
-pub use screen::{MakeScreen, Screen};
+pub use reply::{MAX_REPLY, ReplyText, TooLong};
+pub use screen::Screen;
+pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

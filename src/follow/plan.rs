@@ -4,11 +4,12 @@
 //! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
-    model::{Cursor, Exit, LogTime, Name, SessionId, Size, Status, Wall},
+    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Status, Wall},
     stop::{Conditions, Input},
     wire::{Content, EndLine, EndReason, Line},
 };
 use bytes::Bytes;
+use std::time::Duration;
 
 /// The most rows that `lines` can ask for; more is this many. A million rows of 80 columns are what a client still reads.
 pub const MAX_LINES: u64 = 1_000_000;
@@ -47,6 +48,8 @@ pub struct Plan {
     pub content: Content,
     /// Every event is printed, not gaps alone.
     pub events_all: bool,
+    /// Lines carry log time, and `size` is the terminal's at `start`.
+    pub times: bool,
     /// What it waits for.
     pub conditions: Conditions,
     /// The last inputs of the run before `start`, oldest first. See [`crate::stop::Inputs`].
@@ -87,6 +90,16 @@ pub struct End {
     pub line: EndLine,
     /// What a command that asked for it exits with.
     pub exit: Exit,
+    /// What was waited for is all there.
+    pub whole_reply: bool,
+    /// Of a reading for a reply: the prompt that stands at the end of what was printed, or stood before.
+    pub prompt: Option<String>,
+    /// What was printed from here on isn't part of the reply.
+    pub upto: Option<Cursor>,
+    /// The last record that was read.
+    pub seq: Seq,
+    /// Log time from the start to that record.
+    pub took: Duration,
 }
 
 /// The exit code of a reading that ended for a reason; `is_wait` when it had stop conditions.

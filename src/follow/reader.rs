@@ -2,11 +2,16 @@
 //!
 //! Pure. `server` carries readings out and knows only this of them.
 
-use super::{End, Follow, Frame};
+use super::{End, Follow, Frame, Plan};
 use crate::model::{LogTime, Record, Stamp};
 
 /// A reading of one session's log. It is given each record from its start on, once, in order.
 pub trait Reader: Send {
+    /// What is read, where it is a log.
+    fn plan(&self) -> Option<&Plan> {
+        None
+    }
+
     /// The first frames of a connection: `hello` and `start`.
     fn open(&mut self, out: &mut Vec<Frame>);
 
@@ -30,6 +35,10 @@ pub trait Reader: Send {
 }
 
 impl Reader for Follow {
+    fn plan(&self) -> Option<&Plan> {
+        Some(Follow::plan(self))
+    }
+
     fn open(&mut self, out: &mut Vec<Frame>) {
         Follow::open(self, out)
     }

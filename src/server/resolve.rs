@@ -6,7 +6,7 @@
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
+use crate::model::{Cursor, Event, LogTime, Seq, Size, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
@@ -17,6 +17,8 @@ use std::time::Duration;
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
 const RUN_PAGES: usize = 64;
 const PAGE: usize = crate::model::MIB;
+/// Records that are looked through at once, backwards: some 16 MiB of a flood, a day of an agent.
+const BACK: u64 = 4096;
 /// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
 const MASK_PARTS: u16 = 8;
 const MASK_PAGE: usize = 128 * crate::model::KIB;
@@ -51,6 +53,9 @@ pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Groun
 pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     let Ground { query, snapshot, generation, .. } = ground;
     unless_replaced(query, snapshot)?;
+    if query.times && (query.lines.is_some() || matches!(query.content, Content::Rows | Content::Raw)) {
+        return Err(usage("times=1 goes with content=chars or content=base64, and without lines"));
+    }
     let conditions = conditions(query, ground.wait_first)?;
     let start = start(ground, &conditions)?;
     let sum = &snapshot.summary;
@@ -60,6 +65,11 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     };
     let masks = masks(ground, &start)?;
     let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
+    let size = match &start.turn {
+        Some(mark) => mark.size,
+        None if query.times => size_at(ground, start.at)?,
+        None => sum.size,
+    };
     Ok(Plan {
         session: snapshot.info.name.clone(),
         id: snapshot.info.id,
@@ -70,7 +80,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
             .map(|t| t.turn)
             .or_else(|| sum.turn.as_ref().filter(|t| t.seq < start.at.seq).map(|t| t.turn)),
         ended,
-        size: start.turn.as_ref().map_or(sum.size, |t| t.size),
+        size,
         scan_from: start.scan_from,
         start: start.at,
         start_log: start.log,
@@ -80,6 +90,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         lines: query.lines,
         content: query.content,
         events_all: query.events_all,
+        times: query.times,
         conditions,
         masks,
         follow: query.follow,
@@ -183,7 +194,8 @@ fn at_cursor(ground: &Ground, at: Cursor) -> Result<Start, ApiError> {
     Ok(plain(at))
 }
 
-fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+/// The mark of a turn, if there is one. Blocking.
+pub(super) fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
     if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
         return Ok(Some(mark.clone()));
     }
@@ -210,7 +222,7 @@ fn turn_from_log(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> 
     }
 }
 
-fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {
+pub(super) fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {
     if let Ok(ago) = parse_duration(text) {
         let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
         return Ok(Wall(now.0.saturating_sub(micros)));
@@ -229,8 +241,36 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
 }
 
+/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
+pub(super) fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
+    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
+        match found.first() {
+            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Cursor::at(Seq(low)))
+}
+
+/// The last turn that began before a place.
+pub(super) fn turn_before(ground: &Ground, at: Cursor) -> Result<Option<u64>, ApiError> {
+    let newest = ground.snapshot.summary.turn.as_ref().map_or(0, |mark| mark.turn);
+    let (mut low, mut high) = (0, newest); // turn `low` began before it, or there is none
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        match turn(ground, middle)? {
+            Some(mark) if Cursor::at(mark.seq) < at => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok((low > 0).then_some(low))
+}
+
 /// In which run a place lies: the next event of a run that follows it says so.
-fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
+pub(super) fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
     let sum = &ground.snapshot.summary;
     let mut next = at.seq;
     for _ in 0..RUN_PAGES {
@@ -253,6 +293,30 @@ fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
         }
     }
     Ok(sum.run)
+}
+
+/// The terminal's size at a place: that of the last event before it which says one, looked for backwards.
+pub(super) fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
+    let mut end = at.seq.0;
+    while end > 1 {
+        let begin = end.saturating_sub(BACK).max(1);
+        let (mut next, mut found) = (begin, None);
+        while next < end {
+            let page = ground.view.read(Seq(next), PAGE).map_err(unreadable)?;
+            for record in page.iter().take_while(|record| record.seq.0 < end) {
+                match record.event() {
+                    Ok(Event::Starting { size, .. } | Event::Resize(size)) => found = Some(size),
+                    _ => {}
+                }
+            }
+            next = page.last().map_or(end, |last| last.seq.0 + 1);
+        }
+        if let Some(size) = found {
+            return Ok(size);
+        }
+        end = begin;
+    }
+    Ok(ground.snapshot.summary.size)
 }
 
 /// The last inputs of the run before the start.

@@ -21,7 +21,21 @@ pub const WAIT_FIRST: Duration = Duration::from_secs(120);
 pub struct Conditions {
     pub(super) patterns: Vec<Pattern>,
     pub(super) idle: Option<Idle>,
+    pub(super) reply: Option<ReplyRule>,
     exit: bool,
+}
+
+/// A whole reply is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyRule {
+    /// The program's prompt, or quiet, ends the wait; false where patterns were given.
+    pub judges: bool,
+    /// How long a silence ends it.
+    pub quiet: Duration,
+    /// The silence was asked for.
+    pub asked: bool,
+    /// How long the first output is waited for.
+    pub first: Duration,
 }
 
 /// How long a silence must be.
@@ -105,12 +119,26 @@ impl Conditions {
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
         let idle = wait_idle.map(|silence| Idle { silence, first: wait_first.unwrap_or(WAIT_FIRST) });
-        Ok(Conditions { patterns, idle, exit: false })
+        Ok(Conditions { patterns, idle, reply: None, exit: false })
+    }
+
+    /// The same, for a whole reply: where no pattern is given, the program's prompt or quiet ends it. `quiet`: how long a
+    /// silence that is, where none was given; `first`: how long the first output is waited for.
+    pub fn for_reply(self, quiet: Duration, first: Duration) -> Conditions {
+        let (judges, asked) = (!self.has_patterns(), self.idle.is_some());
+        let quiet = self.idle.map_or(quiet, |idle| idle.silence);
+        let idle = if judges { Some(Idle { silence: quiet, first }) } else { self.idle };
+        Conditions { idle, reply: Some(ReplyRule { judges, quiet, asked, first }), ..self }
     }
 
     /// The end of the run is waited for, too, not only an end of the waiting.
     pub fn or_exit(self, exit: bool) -> Conditions {
         Conditions { exit, ..self }
+    }
+
+    /// What a reply is waited for by, if one is.
+    pub fn reply(&self) -> Option<ReplyRule> {
+        self.reply
     }
 
     /// True when there is something to wait for.
@@ -144,11 +172,16 @@ fn plain(source: &str, option: &'static str, kind: PatternKind) -> Result<Patter
     Ok(Pattern { source: source.to_owned(), kind })
 }
 
-pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+/// A regex for rows, within the bounds of a pattern.
+pub fn row_regex(source: &str) -> Result<Regex, ConditionError> {
     if source.len() > MAX_PATTERN {
         return Err(ConditionError::TooLarge);
     }
-    let regex = RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))?;
+    RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))
+}
+
+pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+    let regex = row_regex(source)?;
     if regex.is_match("") || has_no_width(source) {
         return Err(ConditionError::Empty(source.to_owned()));
     }

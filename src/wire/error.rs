@@ -53,6 +53,8 @@ pub enum Code {
     KeyReused,
     /// The caller may not.
     NotPermitted,
+    /// Sessions would wait for each other for ever.
+    Circle,
     /// The host is ending.
     Stopping,
     /// No host.
@@ -92,6 +94,7 @@ impl Code {
             | Code::CannotStart
             | Code::Unknown
             | Code::KeyReused
+            | Code::Circle
             | Code::Stopping
             | Code::UnknownVerb
             | Code::Failed => Exit::Failed,
@@ -104,7 +107,7 @@ impl Code {
             Code::Usage | Code::Refused => 400,
             Code::NotPermitted => 403,
             Code::NoSuchSession | Code::NoSuchTurn | Code::UnknownVerb => 404,
-            Code::NotMet | Code::Exists | Code::NotRunning | Code::KeyReused => 409,
+            Code::NotMet | Code::Exists | Code::NotRunning | Code::KeyReused | Code::Circle => 409,
             Code::CannotStart => 422,
             Code::NotReading => 504,
             Code::Stopping | Code::NoHost => 503,

@@ -4,7 +4,7 @@
 //! for, last `end`. With `content=raw` data comes in binary frames, see [`raw_frame`].
 
 use super::{ApiError, Code};
-use crate::model::{Cursor, Name, Seq, SessionId};
+use crate::model::{Cursor, LogTime, Name, Seq, SessionId, Size};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -48,6 +48,9 @@ pub struct FollowQuery {
     pub start: Option<Cursor>,
     /// `after=`: print from here on, from the last `next` that was received.
     pub after: Option<Cursor>,
+    /// `times=1`: lines carry log time, `hello` the terminal's size at the start, and `starting` is an event; for replays.
+    /// With `content` `chars` or `base64`, without `lines`.
+    pub times: bool,
 }
 
 /// What `content` of a data line holds.
@@ -99,6 +102,9 @@ pub struct Hello {
     pub start: Cursor,
     /// Where printing starts: hand back as `after=` when nothing else came.
     pub next: Cursor,
+    /// With `times`: of the terminal at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
 }
 
 /// See [`Line::Start`].
@@ -128,6 +134,9 @@ pub struct DataLine {
     /// Where to go on after it: frames of a connection carry it, `logs --json` doesn't print it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
+    /// With `times`: nanoseconds of the session's own time, see [`LogTime`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogTime>,
 }
 
 /// See [`Line::End`].
@@ -171,7 +180,7 @@ pub enum EndReason {
     Complete,
 }
 
-/// See [`Line::Other`]. `event` is one of `input typed resize started exited restarting gap span`; the rest is as in the log.
+/// See [`Line::Other`]. `event` is one of `input typed resize started exited restarting gap span` (with `times` also `starting`); the rest is as in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
     /// Its word.
@@ -182,6 +191,9 @@ pub struct EventLine {
     pub session: Name,
     /// Its number.
     pub seq: Seq,
+    /// With `times`: see [`DataLine::log`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogTime>,
     /// The rest.
     #[serde(flatten)]
     pub detail: serde_json::Map<String, serde_json::Value>,
@@ -244,6 +256,7 @@ impl FollowQuery {
         one("id", shown(&self.id));
         one("start", shown(&self.start));
         one("after", shown(&self.after));
+        one("times", self.times.then_some(&1));
         let lists = [
             ("until", &self.until),
             ("until_line", &self.until_line),
@@ -284,6 +297,7 @@ impl FollowQuery {
                 "follow" => out.follow = read("follow", "0 or 1", flag(&text).ok_or(&text))?,
                 "id" => out.id = Some(read("id", "32 hexadecimal digits", SessionId::try_from(text))?),
                 "start" => out.start = Some(read("start", "a cursor such as @12", text.parse())?),
+                "times" => out.times = read("times", "0 or 1", flag(&text).ok_or(&text))?,
                 "after" => out.after = Some(read("after", "a cursor such as @12", text.parse())?),
                 _ => {}
             }
@@ -310,7 +324,7 @@ impl Content {
     }
 }
 
-fn flag(text: &str) -> Option<bool> {
+pub(super) fn flag(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -318,7 +332,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
+pub(super) fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
     value.map_err(|why| {
         ApiError::new(Code::Usage, format!("bad {name}= in the query: {why}")).hint(format!("give {wanted}"))
     })
@@ -336,6 +350,7 @@ mod tests {
             seq: Seq(13),
             content: "Here's the plan:\n".into(),
             next: None,
+            log: None,
         });
         let json = serde_json::to_value(&line).unwrap();
         assert_eq!(json["event"], "data");
@@ -364,6 +379,7 @@ mod tests {
             id: Some(SessionId([7; 16])),
             start: Some(Cursor { seq: Seq(4), byte: 2 }),
             after: Some(Cursor::at(Seq(9))),
+            times: true,
         };
         for query in [full, FollowQuery::default()] {
             assert_eq!(FollowQuery::from_query(&query.to_query()), Ok(query.clone()), "{}", query.to_query());

@@ -94,6 +94,7 @@ fn plan() -> Plan {
         lines: None,
         content: Content::Rows,
         events_all: false,
+        times: false,
         conditions: Conditions::default(),
         masks: vec![],
         follow: true,
