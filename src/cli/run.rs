@@ -12,7 +12,7 @@ use hyper::Method;
 use std::process::ExitCode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Start a session; with --wait print its output and exit as it does: run NAME -- COMMAND ARGUMENTS…
+/// As new; with --wait print its output and exit as it does
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     #[command(flatten)]

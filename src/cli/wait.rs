@@ -16,7 +16,7 @@ use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Wait for sessions: for a row, silence, the end, or how the screen looks; without a condition for the end
+/// Wait for sessions: for a row, silence, how the screen looks, or (without a condition) the end
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(super) struct WaitArgs {

@@ -13,6 +13,7 @@ use crate::{
     terminal::Vt,
     wire::{API, EndLine, EndReason, Hello, Line, StartLine},
 };
+use std::time::Duration;
 
 /// Where it starts.
 pub struct LookPlan {
@@ -48,8 +49,13 @@ pub struct Look {
     reached: Cursor,
     /// The last record that was read.
     last: (Seq, LogTime),
+    /// When the first and the last of what was drawn since the last look came.
+    unseen: Option<(LogTime, LogTime)>,
     over: bool,
 }
+
+/// What is drawn within so much log time is looked at once. 10 ms: a flood is a hundred looks a second, not one a record.
+const LOOK_EACH: Duration = Duration::from_millis(10);
 
 enum Ending {
     Seen(Seen),
@@ -61,14 +67,29 @@ impl Look {
     /// Begins; `now` is shown in its start line.
     pub fn new(mut plan: LookPlan, now: Wall) -> Look {
         let set = ScreenSet::new(plan.conditions.clone(), sight(&mut plan.vt), plan.since);
-        Look { set, opened: now, reached: plan.next, last: (plan.next.seq, plan.since), over: false, plan }
+        Look {
+            set,
+            opened: now,
+            reached: plan.next,
+            last: (plan.next.seq, plan.since),
+            unseen: None,
+            over: false,
+            plan,
+        }
     }
 
     /// What time alone brings about up to `limit`; with it where `inclusive`.
     fn advance(&mut self, limit: LogTime, inclusive: bool) -> Option<Seen> {
         while let Some(at) = self.deadline().filter(|at| *at < limit || (inclusive && *at == limit)) {
-            let shows = self.plan.vt.deadline().is_some_and(|due| due <= at);
-            let seen = if shows { self.look(at, |vt| vt.settle(at)) } else { self.set.time(at) };
+            let seen = if self.plan.vt.deadline().is_some_and(|due| due <= at) {
+                self.plan.vt.settle(at);
+                self.drawn(at);
+                None
+            } else if self.unseen.is_some() {
+                self.look() // also before a screen that has stood long enough is judged
+            } else {
+                self.set.time(at)
+            };
             if seen.is_some() {
                 return seen;
             }
@@ -76,10 +97,16 @@ impl Look {
         None
     }
 
-    /// Something changes the terminal.
-    fn look(&mut self, now: LogTime, change: impl FnOnce(&mut Vt)) -> Option<Seen> {
-        change(&mut self.plan.vt);
-        self.set.look(sight(&mut self.plan.vt), now)
+    /// Something was drawn.
+    fn drawn(&mut self, now: LogTime) {
+        let (first, _) = self.unseen.unwrap_or((now, now));
+        self.unseen = Some((first, now));
+    }
+
+    /// Sees what was drawn.
+    fn look(&mut self) -> Option<Seen> {
+        let (_, last) = self.unseen.take()?;
+        self.set.look(sight(&mut self.plan.vt), last)
     }
 
     fn read(&mut self, record: &Record) -> Option<Ending> {
@@ -89,23 +116,32 @@ impl Look {
         }
         self.reached = record.end();
         self.last = (record.seq, now);
-        let seen = match record.event() {
+        match record.event() {
             Ok(Event::Output(bytes)) => {
                 let shown = if record.seq == self.plan.next.seq { self.plan.next.byte as usize } else { 0 };
-                self.look(now, |vt| vt.feed(now, &bytes[shown.min(bytes.len())..]))
+                self.plan.vt.feed(now, &bytes[shown.min(bytes.len())..]);
+                self.drawn(now);
             }
-            Ok(Event::Resize(size)) => self.look(now, |vt| vt.resize(size)),
+            Ok(Event::Resize(size)) => {
+                self.plan.vt.resize(size);
+                self.drawn(now);
+            }
             Ok(Event::Exited { run, status, .. }) if run >= self.plan.run => return Some(self.ended(status, now)),
             Ok(Event::Starting { run, .. }) if run > self.plan.run => return Some(self.ended(Status::Unknown, now)),
             // of no interest, or of a kind that a later version writes
-            _ => None,
-        };
-        seen.map(Ending::Seen)
+            _ => {}
+        }
+        None
     }
 
     /// The screen stays as it is: it is looked at, then the end of the run counts.
     fn ended(&mut self, status: Status, now: LogTime) -> Ending {
-        self.set.finish(now).map_or(Ending::Exit(status), Ending::Seen)
+        self.finish_look(now).map_or(Ending::Exit(status), Ending::Seen)
+    }
+
+    /// The screen as it is, however long it has stood.
+    fn finish_look(&mut self, now: LogTime) -> Option<Seen> {
+        self.look().or_else(|| self.set.finish(now))
     }
 
     fn finish(&mut self, ending: Ending, at: Wall, out: &mut Vec<Frame>) -> End {
@@ -146,7 +182,15 @@ impl Reader for Look {
     fn open(&mut self, out: &mut Vec<Frame>) {
         let LookPlan { session, id, run, generation, next, .. } = &self.plan;
         let (id, run, next) = (*id, *run, *next);
-        out.push(Frame::Line(Line::Hello(Hello { api: API, generation: *generation, id, run, start: next, next, size: None })));
+        out.push(Frame::Line(Line::Hello(Hello {
+            api: API,
+            generation: *generation,
+            id,
+            run,
+            start: next,
+            next,
+            size: None,
+        })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session: session.clone(), v: 1, id, run, next })));
     }
@@ -172,7 +216,8 @@ impl Reader for Look {
     }
 
     fn deadline(&self) -> Option<LogTime> {
-        [self.set.deadline(), self.plan.vt.deadline()].into_iter().flatten().min()
+        let look = self.unseen.map(|(first, _)| first.after(LOOK_EACH));
+        [look, self.set.deadline(), self.plan.vt.deadline()].into_iter().flatten().min()
     }
 
     fn end_of_log(&mut self, now: Stamp, live: bool, out: &mut Vec<Frame>) -> Option<End> {
@@ -184,7 +229,7 @@ impl Reader for Look {
         }
         let ending = match (live, self.plan.follow) {
             (true, true) => return None,
-            (true, false) => self.set.finish(now.log).map_or(Ending::Timeout, Ending::Seen),
+            (true, false) => self.finish_look(now.log).map_or(Ending::Timeout, Ending::Seen),
             (false, _) => self.ended(Status::Unknown, now.log),
         };
         Some(self.finish(ending, now.wall, out))
@@ -207,7 +252,6 @@ fn sight(vt: &mut Vt) -> Sight {
 mod tests {
     use super::*;
     use crate::model::Size;
-    use std::time::Duration;
 
     const SIZE: Size = Size { cols: 20, rows: 3 };
 
