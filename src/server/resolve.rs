@@ -219,15 +219,30 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
 }
 
-/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
+/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found. Looked for
+/// from the end, in steps that double: what is much older isn't read.
 pub(super) fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
-    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
+    let end = ground.snapshot.summary.seq.0 + 1;
+    let older = |seq: u64| -> Result<Option<u64>, ApiError> {
+        let found = ground.view.read(Seq(seq), 1).map_err(unreadable)?;
+        Ok(found.first().filter(|record| record.at.wall < wall).map(|record| record.seq.0))
+    };
+    let (mut low, mut high, mut back) = (1, end, 1);
+    while back < end {
+        match older(end - back)? {
+            Some(seq) => {
+                low = seq + 1;
+                break;
+            }
+            None => high = end - back,
+        }
+        back *= 2;
+    }
     while low < high {
         let middle = low + (high - low) / 2;
-        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
-        match found.first() {
-            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
-            _ => high = middle,
+        match older(middle)? {
+            Some(seq) => low = seq + 1,
+            None => high = middle,
         }
     }
     Ok(Cursor::at(Seq(low)))
