@@ -57,6 +57,8 @@ const PAGES: [Page; 5] = [
             ],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+            &["[\"build\",\"error: no such file\",[\"compiling\"],[\"done\"]]\ndone\n"],
+            &["short created\nshort starting\nshort started\nshort exited\n"],
         ],
     ),
 ];

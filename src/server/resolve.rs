@@ -297,9 +297,8 @@ pub(super) fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
         while next < end {
             let page = ground.view.read(Seq(next), PAGE).map_err(unreadable)?;
             for record in page.iter().take_while(|record| record.seq.0 < end) {
-                match record.event() {
-                    Ok(Event::Starting { size, .. } | Event::Resize(size)) => found = Some(size),
-                    _ => {}
+                if let Ok(Event::Starting { size, .. } | Event::Resize(size)) = record.event() {
+                    found = Some(size);
                 }
             }
             next = page.last().map_or(end, |last| last.seq.0 + 1);
