@@ -289,7 +289,7 @@ pub(super) fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
 }
 
 /// The terminal's size at a place: that of the last event before it which says one, looked for backwards.
-pub(super) fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
+fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
     let mut end = at.seq.0;
     while end > 1 {
         let begin = end.saturating_sub(BACK).max(1);
