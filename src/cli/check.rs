@@ -5,7 +5,7 @@
 use crate::model::{Cursor, parse_duration};
 use crate::terminal::keys::{KeyError, key_bytes};
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// `k=v`.
 pub(super) type Pair = (String, String);
@@ -103,6 +103,14 @@ pub(super) fn signal(text: &str) -> Result<String, String> {
         .ok_or_else(|| format!("unknown signal {text:?}: write INT, TERM, USR1, 15, …"))
 }
 
+/// `--listen`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => Err(format!("bad address {text:?}: write a literal address and a port, such as 127.0.0.1:7777")),
+    }
+}
+
 /// `--set KEY=VALUE`.
 pub(super) fn setting(text: &str) -> Result<String, String> {
     match text.split_once('=') {
@@ -148,6 +156,7 @@ mod tests {
         table(moment, &["7d", "90", "2026-02-01T03:40:00Z"], &["start", "@1", "", "yesterday"]);
         table(to, &["@12", "2026-02-01T03:40:00Z"], &["10m", "start", ""]);
         table(signal, &["INT", "sigterm", "9", "SigUsr1"], &["", "SIG", "0", "65", "FOO", "-9"]);
+        table(address, &["127.0.0.1:7777", "[::1]:1"], &["", "7777", ":7777", "localhost:7777", "127.0.0.1:0"]);
         table(setting, &["a.b=c", "a="], &["a", "=", ""]);
         assert_eq!(signal("sigint").unwrap(), "INT");
         assert!(["enter", "ctrl+c", "x", "F5"].iter().all(|name| key(name).is_ok()));

@@ -5,7 +5,7 @@
 
 mod print;
 
-use super::{Done, Failure, check, context::Context, failed, wrong};
+use super::{Done, Failure, check, context::Context, failed, until::Until, wrong};
 use crate::client::{Follow, Item};
 use crate::model::{Exit, Name};
 use crate::wire::{Content, EndLine, EndReason, FollowQuery, Line};
@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the host may take to print the unfinished row once the time is over. 2 s: the user's patience is spent.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Print a session's log; with a condition, wait for it
 #[derive(Debug, Args)]
@@ -31,21 +31,8 @@ pub(super) struct LogsArgs {
     /// Go on at the end, over runs, until the session has ended for good
     #[arg(short, long)]
     follow: bool,
-    /// Wait until a row matches this regex (not an echo of what was sent)
-    #[arg(long, value_name = "RE", allow_hyphen_values = true)]
-    until: Vec<String>,
-    /// Wait until a row is exactly this, blanks and bullets left out
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
-    until_line: Vec<String>,
-    /// Wait until a row has this text
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
-    until_literal: Vec<String>,
-    /// Wait until there was no output for so long: exit 3
-    #[arg(long, value_name = "D", value_parser = check::duration_text)]
-    wait_idle: Option<String>,
-    /// How long --wait-idle waits for the first output [default: 2m]
-    #[arg(long, value_name = "D", value_parser = check::duration_text, requires = "wait_idle")]
-    wait_first: Option<String>,
+    #[command(flatten)]
+    until: Until,
     /// Wait no longer than this: exit 2; 0 decides on the log as it is
     #[arg(long, value_name = "D", value_parser = check::duration)]
     timeout: Option<Duration>,
@@ -158,7 +145,7 @@ async fn copy(
     Ok(None)
 }
 
-async fn at(time: Option<Instant>) {
+pub(super) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
@@ -200,14 +187,9 @@ fn query(args: &LogsArgs, format: Format) -> Result<FollowQuery, Failure> {
         since: args.since.clone(),
         to: args.to.clone(),
         lines: args.lines,
-        until: args.until.clone(),
-        until_line: args.until_line.clone(),
-        until_literal: args.until_literal.clone(),
-        wait_idle: args.wait_idle.clone(),
-        wait_first: args.wait_first.clone(),
         content,
         events_all: args.events.is_some(),
-        ..FollowQuery::default()
+        ..args.until.query()
     };
     // a stop condition implies -f, and so does a time to wait; no time at all is a verdict on what is there
     query.follow = match args.timeout {
@@ -220,7 +202,7 @@ fn query(args: &LogsArgs, format: Format) -> Result<FollowQuery, Failure> {
 
 fn exit(reason: EndReason, is_wait: bool, decide_now: bool) -> Exit {
     match reason {
-        EndReason::Pattern => Exit::Done,
+        EndReason::Pattern | EndReason::Screen => Exit::Done,
         EndReason::Idle => Exit::Idle,
         EndReason::Timeout => Exit::Timeout,
         EndReason::Exit if is_wait => Exit::Ended,

@@ -5,6 +5,7 @@
 //! input and the host, by way of `client`.
 
 mod args;
+mod ask;
 mod check;
 mod context;
 mod events;
@@ -18,16 +19,21 @@ mod many;
 mod new;
 mod out;
 mod replay;
+mod reply;
 mod resize;
 mod restart;
 mod rm;
 mod search;
 mod send;
+mod show;
 mod start;
 mod status;
 mod stop;
 mod table;
+mod turns;
+mod until;
 mod usage;
+mod wait;
 
 use crate::client::ClientError;
 use crate::model::Exit;
@@ -115,8 +121,13 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Stop(args)) => stop::run(&args, context),
         Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
+        Some(Verb::Show(args)) => show::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),
+        Some(Verb::Ask(args)) => ask::run(args, context),
+        Some(Verb::Reply(args)) => reply::run(args, context),
+        Some(Verb::Turns(args)) => turns::run(&args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Wait(args)) => wait::run(args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),

@@ -66,8 +66,8 @@ enum When {
 }
 
 pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
-    let request = request(args)?;
     let client = context.client()?;
+    let request = request(args, client.host.address.is_remote())?;
     let created: Created = converse(async { Ok(client.post("/v1/sessions", &request).await?) })?;
     match context.json {
         true => context.out.json(&created.session)?,
@@ -76,7 +76,8 @@ pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
     Ok(Exit::Done)
 }
 
-fn request(args: NewArgs) -> Result<NewSession, Failure> {
+/// `remote`: folder, environment and umask of this command mean nothing there; the host user's are taken.
+fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure> {
     let mut set_env = Vec::new();
     for file in &args.env_file {
         let text = std::fs::read(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
@@ -92,10 +93,17 @@ fn request(args: NewArgs) -> Result<NewSession, Failure> {
         name: args.name.to_string(),
         command: args.command,
         argv: (!args.argv.is_empty()).then(|| args.argv.into_iter().map(RawString::from).collect()),
-        cwd: Some(folder(args.cwd.as_deref())?),
-        env: Some(environment()),
+        cwd: match (remote, args.cwd) {
+            (false, cwd) => Some(folder(cwd.as_deref())?),
+            (true, None) => None,
+            (true, Some(cwd)) if cwd.is_absolute() => Some(cwd.into_os_string().into()),
+            (true, Some(cwd)) => {
+                return Err(wrong(format!("--cwd {}: over TCP give the whole path on the host's side", cwd.display())));
+            }
+        },
+        env: (!remote).then(environment),
         set_env,
-        umask: Some(umask()),
+        umask: (!remote).then(umask),
         size: args.size,
         labels: args.labels.into_iter().collect(),
         restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
@@ -137,8 +145,10 @@ fn folder(cwd: Option<&Path>) -> Result<RawString, Failure> {
     folder.map(|path| path.into_os_string().into()).map_err(why)
 }
 
+/// All but the secret for other hosts: it would be kept on disk, for programs that talk to this one.
 fn environment() -> Vec<(RawString, RawString)> {
-    std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect()
+    let own = std::env::vars_os().filter(|(name, _)| name != "TERMALIVE_TOKEN");
+    own.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// The caller's. It can only be read by setting it; this is one thread.

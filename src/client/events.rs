@@ -4,18 +4,12 @@
 //! first how the sessions stand. Nothing is buffered here.
 
 use super::follow::{Answer, PATIENCE, SILENCE, Socket, websocket};
-use super::{Backoff, Client, ClientError, request};
+use super::{Backoff, Client, ClientError, Stream, request};
 use crate::wire::{ApiError, Change, Code, ErrorBody, EventsQuery};
-use bytes::Bytes;
 use futures_util::StreamExt;
-use http_body_util::Empty;
-use hyper::{Method, Request};
-use std::io;
-use tokio::{net::UnixStream, time::Instant};
-use tokio_tungstenite::tungstenite::{
-    Message,
-    handshake::{client::generate_key, derive_accept_key},
-};
+use hyper::{Method, StatusCode};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
 
 /// See the module.
 pub struct Events {
@@ -72,35 +66,27 @@ impl Events {
     /// One try to get back to a host, after a pause.
     async fn reconnect(&mut self) -> Result<(), ClientError> {
         let since = *self.broken_since.get_or_insert_with(Instant::now);
-        let socket = &self.client.host.socket;
         if since.elapsed() >= PATIENCE {
-            let error = format!("no host at {} for {} s", socket.display(), PATIENCE.as_secs());
+            let error = format!("no host at {} for {} s", self.client.host.place(), PATIENCE.as_secs());
             return Err(ApiError::new(Code::NoHost, error).into());
         }
         self.backoff.pause().await;
-        match UnixStream::connect(socket).await {
+        match self.client.host.address.connect().await {
             Ok(stream) => self.upgrade(stream).await,
             Err(_) => Ok(()), // not back yet
         }
     }
 
-    async fn upgrade(&mut self, stream: UnixStream) -> Result<(), ClientError> {
+    async fn upgrade(&mut self, stream: Stream) -> Result<(), ClientError> {
         let path = format!("/v1/events?{}", self.query.to_query());
-        let key = generate_key();
-        let request = Request::get(&path)
-            .header("host", "localhost")
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", &key)
-            .body(Empty::<Bytes>::new())
-            .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
-        match websocket(stream, request, &derive_accept_key(key.as_bytes())).await {
-            Ok(Answer::Socket(socket)) => self.socket = Some(*socket),
-            Ok(Answer::Refused(status, body)) => {
+        match websocket(&self.client.host, stream, &path).await? {
+            Answer::Socket(socket) => self.socket = Some(*socket),
+            // the host is back, and others have used up its patience with this address
+            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.broken_since.is_some() => {}
+            Answer::Refused(status, body) => {
                 return Err(request::refusal(&Method::GET, "/v1/events", status, &body));
             }
-            Err(_) => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
+            Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
         }
         Ok(())
     }

@@ -24,11 +24,13 @@ impl Client {
     /// `GET path`, whose answer is lines. The host is started first where there is none and may be.
     pub async fn lines(&self, path: &str) -> Result<Lines, ClientError> {
         let stream = self.host.open().await?;
-        let vanished = |_| ClientError::Vanished(self.host.socket.clone());
+        let vanished = |_| ClientError::Vanished(self.host.place());
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(vanished)?;
         let running = tokio::spawn(connection);
-        let request = Request::get(path)
-            .header("host", "localhost")
+        let request = self
+            .host
+            .address
+            .introduce(Request::get(path))
             .body(Empty::<Bytes>::new())
             .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
         let response = sender.send_request(request).await.map_err(vanished)?;
@@ -56,8 +58,8 @@ impl Lines {
                 None => return Ok(None),
                 Some(Ok(frame)) => self.held.extend(frame.into_data().ok()),
                 Some(Err(_)) => {
-                    let socket = self.client.host.socket.display();
-                    let cut = ApiError::new(Code::NoHost, format!("the host at {socket} ended while it answered"));
+                    let place = self.client.host.place();
+                    let cut = ApiError::new(Code::NoHost, format!("the host at {place} ended while it answered"));
                     return Err(cut.hint("it comes back by itself: ask again").into());
                 }
             }

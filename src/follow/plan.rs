@@ -4,11 +4,12 @@
 //! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
-    model::{Cursor, Exit, LogTime, Name, SessionId, Size, Wall},
+    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Status, Wall},
     stop::{Conditions, Input},
     wire::{Content, EndLine, EndReason, Line},
 };
 use bytes::Bytes;
+use std::time::Duration;
 
 /// The most rows that `lines` can ask for; more is this many. A million rows of 80 columns are what a client still reads.
 pub const MAX_LINES: u64 = 1_000_000;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub run: u32,
     /// The last turn at the start, for the end line.
     pub turn: Option<u64>,
+    /// How that run ended, where nothing but its end is waited for and it has ended.
+    pub ended: Option<Status>,
     /// The terminal's size at `scan_from`.
     pub size: Size,
     /// The first record that is given: at or before `start`, so that what stood on the screen is known (pre-roll).
@@ -87,12 +90,22 @@ pub struct End {
     pub line: EndLine,
     /// What a command that asked for it exits with.
     pub exit: Exit,
+    /// What was waited for is all there.
+    pub whole_reply: bool,
+    /// Of a reading for a reply: the prompt that stands at the end of what was printed, or stood before.
+    pub prompt: Option<String>,
+    /// What was printed from here on isn't part of the reply.
+    pub upto: Option<Cursor>,
+    /// The last record that was read.
+    pub seq: Seq,
+    /// Log time from the start to that record.
+    pub took: Duration,
 }
 
 /// The exit code of a reading that ended for a reason; `is_wait` when it had stop conditions.
 pub fn exit_code(reason: EndReason, is_wait: bool) -> Exit {
     match reason {
-        EndReason::Pattern | EndReason::Complete => Exit::Done,
+        EndReason::Pattern | EndReason::Screen | EndReason::Complete => Exit::Done,
         EndReason::Exit if is_wait => Exit::Ended,
         EndReason::Exit => Exit::Done,
         EndReason::Idle => Exit::Idle,

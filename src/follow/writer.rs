@@ -71,7 +71,7 @@ impl Writer {
             std::cmp::Ordering::Equal => self.after.byte.saturating_sub(at.byte) as usize,
             std::cmp::Ordering::Greater => bytes.len(),
         };
-        if known < bytes.len() {
+        if known < bytes.len() && self.content != Content::None {
             self.piece(Piece::Bytes { at: after(at, known), bytes: bytes.slice(known..), wall }, out);
         }
     }
@@ -129,7 +129,7 @@ impl Writer {
             Piece::Row { content, seq, wall, next } => self.batch(content, seq, wall, next, out),
             Piece::Bytes { at, bytes, wall } => {
                 let (content, next) = match self.content {
-                    Content::Raw | Content::Rows => return out.push(Frame::Raw { at, bytes }),
+                    Content::Raw | Content::Rows | Content::None => return out.push(Frame::Raw { at, bytes }),
                     Content::Base64 => (STANDARD.encode(&bytes), after(at, bytes.len())),
                     Content::Chars => self.chars.push(at, &bytes),
                 };

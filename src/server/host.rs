@@ -133,6 +133,7 @@ impl Host {
             facts: self.facts,
             changes,
             searches: Arc::new(Semaphore::new(search::AT_ONCE)),
+            asks: Arc::default(),
         };
         let server =
             HttpServer::new(move || WebApp::new().app_data(web::Data::new(app.clone())).configure(routes::configure))
@@ -202,7 +203,7 @@ impl Host {
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
 }

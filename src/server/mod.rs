@@ -3,6 +3,7 @@
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod asks;
 mod auth;
 mod events;
 mod follow;
@@ -11,6 +12,7 @@ mod resolve;
 mod routes;
 mod search;
 mod sessions;
+mod turns;
 mod typing;
 mod ws;
 
@@ -36,6 +38,7 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    asks: Arc<asks::Asks>,
     changes: Arc<Changes>,
     searches: Arc<Semaphore>,
 }

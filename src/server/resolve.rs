@@ -8,7 +8,7 @@ use crate::follow::{Bound, Plan};
 use crate::log::Meta;
 use crate::model::{Cursor, Event, LogTime, Seq, Size, Wall, parse_duration};
 use crate::session::messages::Snapshot;
-use crate::session::summary::{Summary, TurnMark};
+use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
 use crate::stop::{Conditions, Input, Inputs};
 use crate::wire::{ApiError, Code, Content, FollowQuery};
@@ -61,13 +61,14 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         return Err(usage("times=1 goes with content=chars or content=base64, and without lines"));
     }
     let conditions = conditions(query, ground.wait_first)?;
-    let start = start(ground, conditions.is_wait())?;
+    let start = start(ground, &conditions)?;
     let sum = &snapshot.summary;
     let run = match &start.turn {
         Some(mark) => mark.run,
         None => run_at(ground, start.at)?,
     };
     let masks = masks(ground, &start)?;
+    let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
     let size = match &start.turn {
         Some(mark) => mark.size,
         None if query.times => size_at(ground, start.at)?,
@@ -82,6 +83,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
             .as_ref()
             .map(|t| t.turn)
             .or_else(|| sum.turn.as_ref().filter(|t| t.seq < start.at.seq).map(|t| t.turn)),
+        ended,
         size,
         scan_from: start.scan_from,
         start: start.at,
@@ -104,7 +106,12 @@ fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions
     let duration = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(usage);
     let (idle, first) = (duration(&query.wait_idle)?, duration(&query.wait_first)?);
     Conditions::parse(&query.until, &query.until_line, &query.until_literal, idle, first.or(Some(default_first)))
+        .map(|conditions| conditions.or_exit(query.exit))
         .map_err(usage)
+}
+
+fn has_ended(sum: &Summary) -> bool {
+    matches!(sum.phase, Phase::Ended { .. } | Phase::Restarting { .. })
 }
 
 fn usage(error: impl std::fmt::Display) -> ApiError {
@@ -115,13 +122,15 @@ fn unreadable(error: Unreadable) -> ApiError {
     failed(error)
 }
 
-fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
+fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
     let sum = &ground.snapshot.summary;
     if let Some(at) = ground.query.start {
         return at_cursor(ground, at);
     }
     match ground.query.since.as_deref() {
-        None if !is_wait => Ok(plain(Cursor::at(Seq(1)))),
+        None if !conditions.is_wait() => Ok(plain(Cursor::at(Seq(1)))),
+        // about a state, not about what was written: nothing before has to be read
+        None if conditions.is_exit_alone() && ground.query.content == Content::None => Ok(now(ground)),
         None => match sum.turn.as_ref().filter(|t| t.run == sum.run) {
             Some(mark) => Ok(at_turn(mark.clone())),
             None => Ok(plain(Cursor::at(sum.run_start))),
@@ -173,7 +182,8 @@ fn at_cursor(ground: &Ground, at: Cursor) -> Result<Start, ApiError> {
     Ok(plain(at))
 }
 
-fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+/// The mark of a turn, if there is one. Blocking.
+pub(super) fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
     if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
         return Ok(Some(mark.clone()));
     }

@@ -6,7 +6,7 @@
 use super::App;
 use super::follow::Reading;
 use crate::follow::Frame;
-use crate::wire::{ApiError, ErrorBody, FollowQuery, raw_frame};
+use crate::wire::{ApiError, Code, ErrorBody, FollowQuery, raw_frame};
 use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
@@ -66,6 +66,8 @@ impl StreamHandler<Frames> for WsConnection {
     fn handle(&mut self, Frames(frames): Frames, ctx: &mut Self::Context) {
         let frames = match frames {
             Ok(frames) => frames,
+            // its session's actor is gone, another comes: the client goes on at its cursor
+            Err(error) if error.code == Code::Stopping => return ctx.close(Some(CloseCode::Restart.into())),
             Err(error) => return ctx.text(serde_json::to_string(&ErrorBody { error }).unwrap_or_default()),
         };
         for frame in frames {

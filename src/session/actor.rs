@@ -26,6 +26,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 /// What every session's actor needs of its host.
 #[derive(Clone)]
@@ -78,6 +79,8 @@ pub struct SessionActor {
     pub(super) exit_at_birth: Option<Status>,
     /// `restart` was asked for: the end of this run is not the end of the session.
     pub(super) restarting: bool,
+    /// Dropped without a word by a panic.
+    alive: Option<oneshot::Sender<()>>,
 }
 
 /// The PTY and the ring of one run. It outlives the run while other processes hold the terminal.
@@ -101,7 +104,13 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
-    pub(super) fn resting(meta: SessionMeta, services: Services, sum: Summary, feed: Arc<Feed>) -> SessionActor {
+    pub(super) fn resting(
+        meta: SessionMeta,
+        services: Services,
+        sum: Summary,
+        feed: Arc<Feed>,
+        alive: oneshot::Sender<()>,
+    ) -> SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
             clock: Clock::from(sum.at.log),
@@ -120,6 +129,7 @@ impl SessionActor {
             io: None,
             exit_at_birth: None,
             restarting: false,
+            alive: Some(alive),
         }
     }
 
@@ -304,6 +314,9 @@ impl Handler<Leave> for SessionActor {
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
         self.feed.close();
+        if let Some(alive) = self.alive.take() {
+            let _ = alive.send(()); // the host ends
+        }
         ctx.stop();
     }
 }

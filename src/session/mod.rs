@@ -5,6 +5,8 @@ mod birth;
 mod changes;
 mod clock;
 mod ending;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod info;
 pub mod messages;
 mod reading;

@@ -80,6 +80,11 @@ impl Rows {
         }
     }
 
+    /// The program moves the cursor over the screen, instead of going forward row by row.
+    pub fn paints(&self) -> bool {
+        self.screen.paints()
+    }
+
     /// Time passes: what was to be settled by `now` is.
     fn pass(&mut self, now: LogTime) {
         while let Some(due) = self.screen.deadline().filter(|due| *due <= now) {

@@ -28,6 +28,14 @@ pub struct FollowQuery {
     pub wait_idle: Option<String>,
     /// `wait_first=`.
     pub wait_first: Option<String>,
+    /// `exit=1`: the end of the run is a condition.
+    pub exit: bool,
+    /// `screen=`: regexes that must all match on the screen as it is, see [`FollowQuery::is_about_the_screen`].
+    pub screen: Vec<String>,
+    /// `no_screen=`: regexes none of which may.
+    pub no_screen: Vec<String>,
+    /// `stable=`: how long nothing must have changed on it.
+    pub stable: Option<String>,
     /// `content=`.
     pub content: Content,
     /// `events=all`.
@@ -58,6 +66,8 @@ pub enum Content {
     Base64,
     /// Bytes, in binary frames.
     Raw,
+    /// No output at all: for who waits and doesn't read.
+    None,
 }
 
 /// One JSON line or text frame. `ts` is RFC 3339 with milliseconds.
@@ -158,6 +168,8 @@ pub struct EndLine {
 pub enum EndReason {
     /// A pattern matched: exit 0.
     Pattern,
+    /// The screen is as it was waited for: exit 0.
+    Screen,
     /// Idle: exit 3.
     Idle,
     /// `--timeout`: exit 2.
@@ -209,7 +221,15 @@ impl FollowQuery {
         !(self.until.is_empty()
             && self.until_line.is_empty()
             && self.until_literal.is_empty()
-            && self.wait_idle.is_none())
+            && self.wait_idle.is_none()
+            && !self.exit)
+            || self.is_about_the_screen()
+    }
+
+    /// True when it waits for a state of the screen. Such a reading begins at the screen as it is, and has no other
+    /// conditions.
+    pub fn is_about_the_screen(&self) -> bool {
+        !(self.screen.is_empty() && self.no_screen.is_empty() && self.stable.is_none())
     }
 
     /// As it stands in a URL after the `?`.
@@ -228,6 +248,8 @@ impl FollowQuery {
         one("lines", shown(&self.lines));
         one("wait_idle", shown(&self.wait_idle));
         one("wait_first", shown(&self.wait_first));
+        one("exit", self.exit.then_some(&1));
+        one("stable", shown(&self.stable));
         one("content", Some(&self.content.word()));
         one("events", self.events_all.then_some(&"all"));
         one("follow", Some(&u8::from(self.follow)));
@@ -235,7 +257,13 @@ impl FollowQuery {
         one("start", shown(&self.start));
         one("after", shown(&self.after));
         one("times", self.times.then_some(&1));
-        let lists = [("until", &self.until), ("until_line", &self.until_line), ("until_literal", &self.until_literal)];
+        let lists = [
+            ("until", &self.until),
+            ("until_line", &self.until_line),
+            ("until_literal", &self.until_literal),
+            ("screen", &self.screen),
+            ("no_screen", &self.no_screen),
+        ];
         for (name, values) in lists {
             values.iter().for_each(|value| one(name, Some(value)));
         }
@@ -257,8 +285,13 @@ impl FollowQuery {
                 "until_literal" => out.until_literal.push(text),
                 "wait_idle" => out.wait_idle = Some(text),
                 "wait_first" => out.wait_first = Some(text),
+                "exit" => out.exit = read("exit", "0 or 1", flag(&text).ok_or(&text))?,
+                "screen" => out.screen.push(text),
+                "no_screen" => out.no_screen.push(text),
+                "stable" => out.stable = Some(text),
                 "content" => {
-                    out.content = read("content", "rows, chars, base64 or raw", Content::from_word(&text).ok_or(&text))?
+                    out.content =
+                        read("content", "rows, chars, base64, raw or none", Content::from_word(&text).ok_or(&text))?
                 }
                 "events" => out.events_all = read("events", "all", (text == "all").then_some(true).ok_or(&text))?,
                 "follow" => out.follow = read("follow", "0 or 1", flag(&text).ok_or(&text))?,
@@ -281,15 +314,17 @@ impl Content {
             Content::Chars => "chars",
             Content::Base64 => "base64",
             Content::Raw => "raw",
+            Content::None => "none",
         }
     }
 
     fn from_word(word: &str) -> Option<Content> {
-        [Content::Rows, Content::Chars, Content::Base64, Content::Raw].into_iter().find(|c| c.word() == word)
+        let all = [Content::Rows, Content::Chars, Content::Base64, Content::Raw, Content::None];
+        all.into_iter().find(|c| c.word() == word)
     }
 }
 
-fn flag(text: &str) -> Option<bool> {
+pub(super) fn flag(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -297,7 +332,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
+pub(super) fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
     value.map_err(|why| {
         ApiError::new(Code::Usage, format!("bad {name}= in the query: {why}")).hint(format!("give {wanted}"))
     })
@@ -334,7 +369,11 @@ mod tests {
             until_literal: vec!["[DONE]".into(), String::new()],
             wait_idle: Some("30s".into()),
             wait_first: Some("2m".into()),
-            content: Content::Base64,
+            exit: true,
+            screen: vec!["^> $".into(), "b".into()],
+            no_screen: vec!["esc to interrupt".into()],
+            stable: Some("500ms".into()),
+            content: Content::None,
             events_all: true,
             follow: true,
             id: Some(SessionId([7; 16])),
@@ -346,7 +385,7 @@ mod tests {
             assert_eq!(FollowQuery::from_query(&query.to_query()), Ok(query.clone()), "{}", query.to_query());
         }
         assert_eq!(FollowQuery::from_query("later=1&follow=0&follow=1").map(|q| q.follow), Ok(true));
-        for bad in ["lines=x", "content=html", "events=some", "follow=maybe", "id=1", "start=12", "after=@"] {
+        for bad in ["lines=x", "content=html", "events=some", "follow=maybe", "exit=x", "id=1", "start=12", "after=@"] {
             let error = FollowQuery::from_query(bad).unwrap_err();
             assert_eq!(error.code, Code::Usage, "{bad}");
             assert!(error.message.contains(bad.split('=').next().unwrap()), "{error}");

@@ -7,6 +7,7 @@ mod events;
 mod follow;
 mod search;
 mod session;
+mod turn;
 
 pub use error::{ApiError, Code, ErrorBody};
 pub use events::{Change, EventsQuery};
@@ -16,8 +17,9 @@ pub use follow::{
 pub use search::{SearchHit, SearchQuery};
 pub use session::{
     Created, HostStatus, InputRequest, KeysRequest, KillRequest, NewSession, Receipt, ResizeRequest, SessionInfo,
-    StoreStatus, TurnRequest, Version,
+    StoreStatus, Version,
 };
+pub use turn::{Gap, Reply, ReplyQuery, ReplyReason, ReplySource, TurnInfo, TurnReason, TurnRequest, TurnState, When};
 
 /// The version of everything in this module. A host and a client with different numbers still talk; both say theirs.
 pub const API: u32 = 1;

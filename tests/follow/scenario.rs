@@ -83,6 +83,7 @@ fn plan() -> Plan {
         id: SessionId([1; 16]),
         run: 1,
         turn: None,
+        ended: None,
         size: Size { cols: 80, rows: 24 },
         scan_from: Cursor::at(Seq(1)),
         start: Cursor::at(Seq(1)),
