@@ -28,9 +28,9 @@ fn a_recording_has_what_was_seen_and_nothing_that_was_typed() {
         "--",
         "sh",
         "-c",
-        "stty -echo; read secret; printf '\\303'; sleep 0.3; printf '\\244\\377\\n'; read x",
+        "stty -echo; echo ready; read secret; printf '\\303'; sleep 0.3; printf '\\244\\377\\n'; read x",
     ]);
-    host.wait_session("a", "running", |s| s["state"] == "running");
+    host.wait_text("a", "ready");
     host.ok(["send", "a", "hunter2"]);
     host.wait_text("a", "ä");
     host.ok(["resize", "a", "100x30"]);
@@ -48,7 +48,7 @@ fn a_recording_has_what_was_seen_and_nothing_that_was_typed() {
             && header["command"].as_str().unwrap().starts_with("sh -c")
     );
     let output: String = of_kind(&cast, "o").collect();
-    assert!(output.starts_with("ä\u{fffd}\r\n"), "{output:?}");
+    assert!(output.starts_with("ready\r\nä\u{fffd}\r\n"), "{output:?}");
     assert!(output.contains("\x1bc"), "a new run begins with a blank terminal");
     assert!(!cast.iter().any(|line| line.to_string().contains("hunter2") || line[1] == "i"));
     assert_eq!(of_kind(&cast, "r").collect::<Vec<_>>(), ["100x30", "90x20"]);
