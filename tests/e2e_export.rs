@@ -108,7 +108,10 @@ fn a_part_of_a_log_has_the_size_it_had() {
     host.ok(["resize", "c", "72x12"]);
     let turn = cast(&host, &["c", "--since", "turn:2"]);
     assert_eq!((&turn[0]["width"], &turn[0]["height"]), (&json!(71), &json!(11)));
-    assert!(!of_kind(&turn, "o").any(|text| text.contains("first")));
+    let drawn = of_kind(&turn, "o").next().unwrap();
+    assert!(drawn.contains("first") && !drawn.contains("second"), "what stood there is drawn: {drawn:?}");
+    assert_eq!(turn[1][0], 0.0);
+    assert!(!of_kind(&turn, "o").skip(1).any(|text| text.contains("first")));
     let output = host.json(["list", "--json"])[0]["last_seq"].as_u64().unwrap() - 1;
     let place = cast(&host, &["c", "--since", &format!("@{output}")]);
     assert_eq!((&place[0]["width"], &place[0]["height"]), (&json!(71), &json!(11)));

@@ -23,7 +23,7 @@ mod writer;
 
 pub use lines::timestamp;
 pub use machine::Follow;
-pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
+pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reply::{MAX_REPLY, ReplyText, TooLong};
 pub use screen::Screen;
 pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

@@ -3,10 +3,11 @@
 //! Resolved once, by the host, on a blocking thread (it may have to look into the store). On a reconnect the client hands the
 //! resolved start back, and gets the same plan again.
 
+use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, LogTime, Seq, Size, Wall, parse_duration};
+use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
@@ -17,8 +18,6 @@ use std::time::Duration;
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
 const RUN_PAGES: usize = 64;
 const PAGE: usize = crate::model::MIB;
-/// Records that are looked through at once, backwards: some 16 MiB of a flood, a day of an agent.
-const BACK: u64 = 4096;
 /// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
 const MASK_PARTS: u16 = 8;
 const MASK_PAGE: usize = 128 * crate::model::KIB;
@@ -57,7 +56,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
             format!("session {:?} is another one now: the one that was followed is gone", snapshot.info.name.as_str());
         return Err(ApiError::new(Code::NoSuchSession, what));
     }
-    if query.times && (query.lines.is_some() || matches!(query.content, Content::Rows | Content::Raw)) {
+    if query.times && (query.lines.is_some() || !matches!(query.content, Content::Chars | Content::Base64)) {
         return Err(usage("times=1 goes with content=chars or content=base64, and without lines"));
     }
     let conditions = conditions(query, ground.wait_first)?;
@@ -69,10 +68,10 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     };
     let masks = masks(ground, &start)?;
     let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
-    let size = match &start.turn {
-        Some(mark) => mark.size,
-        None if query.times => size_at(ground, start.at)?,
-        None => sum.size,
+    let (size, before) = match &start.turn {
+        _ if query.times => before(ground, start.at)?,
+        Some(mark) => (mark.size, None),
+        None => (sum.size, None),
     };
     Ok(Plan {
         session: snapshot.info.name.clone(),
@@ -95,6 +94,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         content: query.content,
         events_all: query.events_all,
         times: query.times,
+        before,
         conditions,
         masks,
         follow: query.follow,
@@ -296,29 +296,6 @@ pub(super) fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
         }
     }
     Ok(sum.run)
-}
-
-/// The terminal's size at a place: that of the last event before it which says one, looked for backwards.
-fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
-    let mut end = at.seq.0;
-    while end > 1 {
-        let begin = end.saturating_sub(BACK).max(1);
-        let (mut next, mut found) = (begin, None);
-        while next < end {
-            let page = ground.view.read(Seq(next), PAGE).map_err(unreadable)?;
-            for record in page.iter().take_while(|record| record.seq.0 < end) {
-                if let Ok(Event::Starting { size, .. } | Event::Resize(size)) = record.event() {
-                    found = Some(size);
-                }
-            }
-            next = page.last().map_or(end, |last| last.seq.0 + 1);
-        }
-        if let Some(size) = found {
-            return Ok(size);
-        }
-        end = begin;
-    }
-    Ok(ground.snapshot.summary.size)
 }
 
 /// The last inputs of the run before the start.
