@@ -96,7 +96,8 @@ fn reached(text: &FoldedText, at: usize, row: &str) -> Option<usize> {
     let torn = common(before, rest);
     let prompt = before[torn..].trim_end_matches(is_decoration);
     let short = before.len() - torn <= PROMPT;
-    let shown = if torn > 0 { prompt.is_empty() } else { at > 0 && before.chars().next_back().is_none_or(is_decoration) };
+    let shown =
+        if torn > 0 { prompt.is_empty() } else { at > 0 && before.chars().next_back().is_none_or(is_decoration) };
     (short && shown).then_some(line.end)
 }
 
