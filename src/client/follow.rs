@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
 
-type Socket = WebSocketStream<UnixStream>;
+pub(super) type Socket = WebSocketStream<UnixStream>;
 
 /// What a reading yields.
 #[derive(Debug)]
@@ -213,21 +213,12 @@ impl Follow {
     /// body as came with its head.
     async fn upgrade(&mut self, stream: UnixStream) -> Result<(), ClientError> {
         let path = format!("/v1/sessions/{}/follow?{}", self.name, self.query.to_query());
-        let key = generate_key();
-        let request = Request::get(&path)
-            .header("host", "localhost")
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", &key)
-            .body(Empty::<Bytes>::new())
-            .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
-        match websocket(stream, request, &derive_accept_key(key.as_bytes())).await {
-            Ok(Answer::Socket(socket)) => self.socket = Some(*socket),
-            Ok(Answer::Refused(status, body)) => {
+        match websocket(stream, &path).await? {
+            Answer::Socket(socket) => self.socket = Some(*socket),
+            Answer::Refused(status, body) => {
                 return Err(request::refusal(&Method::GET, &self.path(), status, &body));
             }
-            Err(_) => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
+            Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
         }
         Ok(())
     }
@@ -241,12 +232,29 @@ impl Follow {
     }
 }
 
-enum Answer {
+/// What a host answers to the wish for a WebSocket.
+pub(super) enum Answer {
     Socket(Box<Socket>),
     Refused(StatusCode, Bytes),
+    /// The connection broke.
+    Broken,
 }
 
-async fn websocket(stream: UnixStream, request: Request<Empty<Bytes>>, accept: &str) -> Result<Answer, io::Error> {
+/// Makes a WebSocket of a connection.
+pub(super) async fn websocket(stream: UnixStream, path: &str) -> Result<Answer, ClientError> {
+    let key = generate_key();
+    let request = Request::get(path)
+        .header("host", "localhost")
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", &key)
+        .body(Empty::<Bytes>::new())
+        .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
+    Ok(switch(stream, request, &derive_accept_key(key.as_bytes())).await.unwrap_or(Answer::Broken))
+}
+
+async fn switch(stream: UnixStream, request: Request<Empty<Bytes>>, accept: &str) -> Result<Answer, io::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let running = tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(io::Error::other)?;

@@ -4,12 +4,14 @@
 //! and is tried again, and a reading goes on at its cursor. Data comes from `cli` as `wire` types and goes to the socket
 //! that `config::Paths` names. Nothing here prints, and nothing starts a host unless [`Setup::autostart`] says so.
 
+mod attach;
 mod connect;
 mod error;
 mod follow;
 mod request;
 mod start;
 
+pub use attach::{Attach, Shown};
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
 pub use follow::{Follow, Item};

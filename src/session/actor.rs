@@ -4,6 +4,7 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
+use super::attached::Attached;
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
@@ -14,11 +15,11 @@ use super::typing::Tickets;
 use super::typist::Typist;
 use crate::keeper::Link;
 use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_duration};
+use crate::model::{Event, Process, Record, Seq, SessionId, Size, Status, format_duration};
 use crate::pty::PtyFd;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
-use crate::wire::{ApiError, Code};
+use crate::wire::{ApiError, Code, SessionInfo};
 use actix::prelude::*;
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -66,6 +67,7 @@ pub struct SessionActor {
     pub(super) typist: Typist,
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
+    pub(super) attached: Attached,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
@@ -106,6 +108,7 @@ impl SessionActor {
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
+            attached: Attached::default(),
             owed: VecDeque::new(),
             ending: None,
             reason: None,
@@ -185,13 +188,23 @@ impl SessionActor {
         }
     }
 
+    pub(super) fn resize(&mut self, size: Size) -> Result<(), ApiError> {
+        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
+        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
+        pty.get_ref()
+            .resize(size)
+            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
+        self.put_surely(Event::Resize(size));
+        Ok(())
+    }
+
     pub(super) fn give_up_reason(&self) -> String {
         let policy = &self.meta.spec.restart;
         format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
     }
 
     /// True while another run goes on or will come. (A process that outlived its run may still write; nobody waits for it.)
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.restarting
     }
 
@@ -240,8 +253,9 @@ impl Handler<Describe> for SessionActor {
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> Self::Result {
         let state = info::state(&self.sum, self.stage, self.reason.is_some());
+        let info = info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued());
         MessageResult(Snapshot {
-            info: info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued()),
+            info: SessionInfo { attached: self.attached.count(), ..info },
             summary: self.sum.clone(),
             feed: self.feed.clone(),
             now: self.clock.stamp(),
@@ -263,13 +277,7 @@ impl Handler<Resize> for SessionActor {
     type Result = Result<(), ApiError>;
 
     fn handle(&mut self, Resize(size): Resize, _: &mut Context<Self>) -> Self::Result {
-        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
-        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
-        pty.get_ref()
-            .resize(size)
-            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
-        self.put_surely(Event::Resize(size));
-        Ok(())
+        self.resize(size)
     }
 }
 

@@ -1,6 +1,7 @@
 //! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
 
 mod actor;
+mod attached;
 mod birth;
 mod clock;
 mod ending;
@@ -14,6 +15,7 @@ pub mod typist;
 mod typing;
 mod view;
 
+pub use attached::Watcher;
 pub use actor::{Services, SessionActor, Tuning};
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
 pub use clock::wall_now;

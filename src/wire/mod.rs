@@ -2,10 +2,12 @@
 //!
 //! No I/O, no clock. `server` and `client` use these types and no others on the network.
 
+mod attach;
 mod error;
 mod follow;
 mod session;
 
+pub use attach::{AttachHello, AttachLine, AttachOp, AttachQuery, RunEnd, TYPING_FRAME, TYPING_WINDOW};
 pub use error::{ApiError, Code, ErrorBody};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,

@@ -1,0 +1,130 @@
+//! Who is attached: what attached people type, and whose terminal the session's size follows.
+//!
+//! A client is a [`Watcher`] that its connection holds; it is gone when that is dropped, without a message that could be lost.
+//! The session takes the size of the client that typed last, and of the first that attaches. Data comes from
+//! `server::attach`, goes to `typing` and to the terminal.
+
+use super::actor::SessionActor;
+use super::messages::{Attach, Keystrokes, Reassert, Watching};
+use crate::model::{Key, Size};
+use crate::wire::ApiError;
+use actix::prelude::*;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+
+/// An attached client, as long as its connection holds it.
+#[derive(Debug)]
+pub struct Watcher {
+    read_only: bool,
+    /// Columns and rows of its terminal, 16 bits each; 0: it said none.
+    size: AtomicU32,
+}
+
+impl Watcher {
+    /// With the size of its terminal.
+    pub fn new(read_only: bool, size: Option<Size>) -> Arc<Watcher> {
+        Arc::new(Watcher { read_only, size: AtomicU32::new(size.map_or(0, pack)) })
+    }
+
+    /// Its terminal has another size.
+    pub fn resized(&self, size: Size) {
+        self.size.store(pack(size), Ordering::Relaxed);
+    }
+
+    /// True when it types nothing.
+    pub fn read_only(&self) -> bool {
+        self.read_only
+    }
+
+    fn size(&self) -> Option<Size> {
+        let packed = self.size.load(Ordering::Relaxed);
+        (packed != 0).then(|| Size { cols: (packed >> 16) as u16, rows: packed as u16 })
+    }
+}
+
+fn pack(size: Size) -> u32 {
+    u32::from(size.cols) << 16 | u32::from(size.rows)
+}
+
+/// The clients of one session. Bounded by the host's connections.
+#[derive(Default)]
+pub(super) struct Attached {
+    watchers: Vec<Weak<Watcher>>,
+    /// Who typed last, or came first.
+    leader: Weak<Watcher>,
+}
+
+impl Attached {
+    /// How many there are.
+    pub(super) fn count(&self) -> u32 {
+        u32::try_from(self.watchers.iter().filter(|w| w.strong_count() > 0).count()).unwrap_or(u32::MAX)
+    }
+
+    /// True when some terminal that may type answers what the program asks.
+    pub(super) fn somebody_answers(&self) -> bool {
+        self.watchers.iter().filter_map(Weak::upgrade).any(|w| !w.read_only)
+    }
+
+    fn join(&mut self, watcher: &Arc<Watcher>) {
+        self.watchers.retain(|w| w.strong_count() > 0);
+        self.watchers.push(Arc::downgrade(watcher));
+        if self.leader.strong_count() == 0 && !watcher.read_only {
+            self.leader = Arc::downgrade(watcher);
+        }
+    }
+
+    fn leads(&self, watcher: &Arc<Watcher>) -> bool {
+        self.leader.ptr_eq(&Arc::downgrade(watcher))
+    }
+}
+
+impl Handler<Attach> for SessionActor {
+    type Result = Result<Watching, ApiError>;
+
+    fn handle(&mut self, Attach { watcher, client }: Attach, _: &mut Context<Self>) -> Self::Result {
+        if !self.is_live() {
+            return Err(self.not_running());
+        }
+        self.attached.join(&watcher);
+        self.follow_leader(&watcher);
+        let typed = self.sum.keystrokes.iter().find(|(other, _)| *other == client).map_or(0, |(_, upto)| *upto);
+        Ok(Watching { id: self.meta.id, run: self.sum.run, typed, feed: self.feed.clone() })
+    }
+}
+
+impl Handler<Reassert> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Reassert(watcher): Reassert, _: &mut Context<Self>) {
+        self.follow_leader(&watcher);
+    }
+}
+
+impl Handler<Keystrokes> for SessionActor {
+    type Result = ResponseFuture<bool>;
+
+    fn handle(&mut self, msg: Keystrokes, ctx: &mut Context<Self>) -> Self::Result {
+        let Keystrokes { watcher, client, upto, keys } = msg;
+        self.attached.leader = Arc::downgrade(&watcher);
+        self.follow_leader(&watcher);
+        let answer = self.type_keystrokes(keys, Key::keystrokes(&client, upto), ctx);
+        Box::pin(async move {
+            match answer {
+                Ok(answer) => matches!(answer.await, Ok(Ok(_))),
+                Err(_) => false,
+            }
+        })
+    }
+}
+
+impl SessionActor {
+    /// The session's terminal gets the size of this client's, if it is the one that leads.
+    fn follow_leader(&mut self, watcher: &Arc<Watcher>) {
+        let Some(size) = watcher.size().filter(|_| self.attached.leads(watcher)) else { return };
+        if size != self.sum.size
+            && let Err(error) = self.resize(size)
+        {
+            tracing::debug!(session = %self.meta.name, %error, "it keeps its size"); // between two runs
+        }
+    }
+}
