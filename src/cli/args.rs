@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{attach, host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -43,6 +43,8 @@ pub(super) enum Verb {
     Run(new::NewArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    #[command(visible_alias = "a")]
+    Attach(attach::AttachArgs),
     Send(send::SendArgs),
     Logs(logs::LogsArgs),
     Kill(kill::KillArgs),

@@ -5,6 +5,7 @@
 //! input and the host, by way of `client`.
 
 mod args;
+mod attach;
 mod check;
 mod context;
 mod hidden;
@@ -104,13 +105,14 @@ fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
     match verb {
-        None => Err(wrong("no command given (termalive --help lists them)")),
+        None => new::shell(context),
         Some(Verb::Host(args)) => host::run(&args, context),
         Some(Verb::Start(args)) => start::run(&args, context),
         Some(Verb::Status(args)) => status::run(&args, context),
         Some(Verb::Stop(args)) => stop::run(&args, context),
         Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
+        Some(Verb::Attach(args)) => attach::run(args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),

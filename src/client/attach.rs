@@ -35,6 +35,8 @@ pub enum Shown {
     Screen(Size, Bytes),
     /// Output.
     Output(Bytes),
+    /// This terminal is the one that answers the program's questions, or no longer.
+    Leads(bool),
     /// Keys were not typed: nothing runs.
     Lost,
     /// The run has ended, another one will be started.
@@ -220,9 +222,13 @@ impl Attach {
 
     fn take_line(&mut self, text: &str) -> Result<Option<Shown>, ClientError> {
         match serde_json::from_str(text) {
-            Ok(AttachLine::Hello(hello)) => self.greeted(&hello),
+            Ok(AttachLine::Hello(hello)) => {
+                self.greeted(&hello);
+                return Ok(Some(Shown::Leads(hello.leads)));
+            }
             Ok(AttachLine::Redraw(size)) => self.screen = Some(size),
             Ok(AttachLine::Size(_)) => {}
+            Ok(AttachLine::Leads { leads }) => return Ok(Some(Shown::Leads(leads))),
             Ok(AttachLine::Typed { upto, lost }) => {
                 self.acknowledge(upto);
                 return Ok((lost > 0).then_some(Shown::Lost));

@@ -34,6 +34,8 @@ pub struct Config {
     pub send: SendConfig,
     /// Of waits.
     pub wait: WaitConfig,
+    /// Of attached terminals.
+    pub attach: AttachConfig,
 }
 
 /// `[host]`.
@@ -83,6 +85,13 @@ pub struct SendConfig {
     pub enter_delay: Duration,
     /// How long a program may take to read.
     pub timeout: Duration,
+}
+
+/// `[attach]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachConfig {
+    /// The key before a command for `attach` itself, as its control byte.
+    pub prefix: u8,
 }
 
 /// `[wait]`.

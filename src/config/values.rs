@@ -5,7 +5,7 @@
 
 use super::load::{Setting, Settings};
 use super::{
-    Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig, parse_bytes,
+    AttachConfig, Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig, parse_bytes,
 };
 use crate::model::{KIB, format_duration, parse_duration};
 use std::{fmt::Display, time::Duration};
@@ -64,8 +64,18 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             enter_delay: duration("send.enter_delay", Duration::ZERO, ENTER_MAX)?,
             timeout: duration("send.timeout", Duration::ZERO, Duration::MAX)?,
         },
+        attach: AttachConfig { prefix: read(settings, "attach.prefix", control_key)? },
         wait: WaitConfig { first: duration("wait.first", Duration::ZERO, Duration::MAX)? },
     })
+}
+
+/// `ctrl+b` and the like, as the byte it types.
+fn control_key(text: &str) -> Result<u8, String> {
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("ctrl+").or_else(|| lower.strip_prefix("ctrl-")).map(str::as_bytes) {
+        Some([key @ (b'a'..=b'z' | b'\\' | b']' | b'^' | b'_' | b'@')]) => Ok(key.to_ascii_uppercase() & 0x1f),
+        _ => Err(format!("{text:?} is no key with ctrl: write ctrl+b, ctrl+a, ctrl+\\ or the like")),
+    }
 }
 
 /// What the host would ignore in silence is refused here.

@@ -1,15 +1,15 @@
 //! Who is attached: what attached people type, and whose terminal the session's size follows.
 //!
-//! A client is a [`Watcher`] that its connection holds; it is gone when that is dropped, without a message that could be lost.
+//! A client is a [`Watcher`] that its connection holds; it is gone when that is dropped, at the latest.
 //! The session takes the size of the client that typed last, and of the first that attaches. Data comes from
 //! `server::attach`, goes to `typing` and to the terminal.
 
 use super::actor::SessionActor;
-use super::messages::{Attach, Keystrokes, Reassert, Watching};
+use super::messages::{Attach, Gone, Keystrokes, Reassert, Watching};
 use crate::model::{Key, Size};
 use crate::wire::ApiError;
 use actix::prelude::*;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 /// An attached client, as long as its connection holds it.
@@ -18,12 +18,14 @@ pub struct Watcher {
     read_only: bool,
     /// Columns and rows of its terminal, 16 bits each; 0: it said none.
     size: AtomicU32,
+    /// It typed last, or came first.
+    leads: AtomicBool,
 }
 
 impl Watcher {
     /// With the size of its terminal.
     pub fn new(read_only: bool, size: Option<Size>) -> Arc<Watcher> {
-        Arc::new(Watcher { read_only, size: AtomicU32::new(size.map_or(0, pack)) })
+        Arc::new(Watcher { read_only, size: AtomicU32::new(size.map_or(0, pack)), leads: AtomicBool::new(false) })
     }
 
     /// Its terminal has another size.
@@ -34,6 +36,11 @@ impl Watcher {
     /// True when it types nothing.
     pub fn read_only(&self) -> bool {
         self.read_only
+    }
+
+    /// True for the one whose size the session has, and whose terminal answers what the program asks.
+    pub fn leads(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
     }
 
     fn size(&self) -> Option<Size> {
@@ -60,21 +67,41 @@ impl Attached {
         u32::try_from(self.watchers.iter().filter(|w| w.strong_count() > 0).count()).unwrap_or(u32::MAX)
     }
 
-    /// True when some terminal that may type answers what the program asks.
+    /// True when a terminal is there that answers what the program asks.
     pub(super) fn somebody_answers(&self) -> bool {
-        self.watchers.iter().filter_map(Weak::upgrade).any(|w| !w.read_only)
+        self.leader.strong_count() > 0
     }
 
     fn join(&mut self, watcher: &Arc<Watcher>) {
         self.watchers.retain(|w| w.strong_count() > 0);
         self.watchers.push(Arc::downgrade(watcher));
-        if self.leader.strong_count() == 0 && !watcher.read_only {
-            self.leader = Arc::downgrade(watcher);
+        self.elect();
+    }
+
+    fn leave(&mut self, watcher: &Arc<Watcher>) {
+        let gone = Arc::downgrade(watcher);
+        self.watchers.retain(|w| !w.ptr_eq(&gone));
+        if self.leader.ptr_eq(&gone) {
+            self.leader = Weak::new();
+        }
+        self.elect();
+    }
+
+    /// Where the leader has gone, the oldest of those that type leads.
+    fn elect(&mut self) {
+        if self.leader.strong_count() == 0
+            && let Some(next) = self.watchers.iter().filter_map(Weak::upgrade).find(|w| !w.read_only)
+        {
+            self.lead(&next);
         }
     }
 
-    fn leads(&self, watcher: &Arc<Watcher>) -> bool {
-        self.leader.ptr_eq(&Arc::downgrade(watcher))
+    fn lead(&mut self, watcher: &Arc<Watcher>) {
+        if let Some(before) = self.leader.upgrade() {
+            before.leads.store(false, Ordering::Relaxed);
+        }
+        watcher.leads.store(true, Ordering::Relaxed);
+        self.leader = Arc::downgrade(watcher);
     }
 }
 
@@ -100,12 +127,20 @@ impl Handler<Reassert> for SessionActor {
     }
 }
 
+impl Handler<Gone> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, Gone(watcher): Gone, _: &mut Context<Self>) {
+        self.attached.leave(&watcher);
+    }
+}
+
 impl Handler<Keystrokes> for SessionActor {
     type Result = ResponseFuture<bool>;
 
     fn handle(&mut self, msg: Keystrokes, ctx: &mut Context<Self>) -> Self::Result {
         let Keystrokes { watcher, client, upto, keys } = msg;
-        self.attached.leader = Arc::downgrade(&watcher);
+        self.attached.lead(&watcher);
         self.follow_leader(&watcher);
         let answer = self.type_keystrokes(keys, Key::keystrokes(&client, upto), ctx);
         Box::pin(async move {
@@ -120,7 +155,7 @@ impl Handler<Keystrokes> for SessionActor {
 impl SessionActor {
     /// The session's terminal gets the size of this client's, if it is the one that leads.
     fn follow_leader(&mut self, watcher: &Arc<Watcher>) {
-        let Some(size) = watcher.size().filter(|_| self.attached.leads(watcher)) else { return };
+        let Some(size) = watcher.size().filter(|_| watcher.leads()) else { return };
         if size != self.sum.size
             && let Err(error) = self.resize(size)
         {

@@ -142,6 +142,11 @@ pub struct Keystrokes {
 #[rtype(result = "()")]
 pub struct Reassert(pub Arc<Watcher>);
 
+/// A client has gone: perhaps another one leads now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Gone(pub Arc<Watcher>);
+
 /// Changes the terminal's size.
 #[derive(Message)]
 #[rtype(result = "Result<(), ApiError>")]

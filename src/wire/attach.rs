@@ -47,6 +47,12 @@ pub enum AttachLine {
         #[serde(default, skip_serializing_if = "is_zero")]
         lost: u64,
     },
+    /// Whether this client is the one that typed last (or came first): the session's size is its size, and its terminal is the
+    /// one that answers what the program asks.
+    Leads {
+        /// True: from here on.
+        leads: bool,
+    },
     /// The run has ended, the next one will be started.
     Restarting(RunEnd),
     /// The session has ended for good. The connection is closed.
@@ -64,6 +70,9 @@ pub struct AttachHello {
     pub run: u32,
     pub size: Size,
     pub read_only: bool,
+    /// See [`AttachLine::Leads`].
+    #[serde(default)]
+    pub leads: bool,
     /// See [`AttachLine::Typed`]: what arrived over earlier connections.
     #[serde(default)]
     pub typed: u64,
