@@ -17,8 +17,10 @@ mod screen;
 mod seen;
 mod steps;
 mod text;
+mod vt;
 
 pub use rows::Rows;
+pub use vt::{Shown, Vt};
 
 use crate::model::{Cursor, LogTime, Size};
 
