@@ -183,7 +183,7 @@ struct View {
 
 impl View {
     fn new(attach: Attach, tty: Tty, prefix: Prefix, read_only: bool) -> View {
-        let relay = Relay { mute: read_only, ..Relay::default() };
+        let relay = Relay::default();
         let (frame, size, out) = (None, tty::size(), Pending::default());
         View { attach, tty, prefix, relay, frame, size, read_only, out, stale: true, holding: false, say_broken: None }
     }

@@ -3,6 +3,7 @@
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod attach;
 mod auth;
 mod follow;
 mod host;
@@ -10,6 +11,7 @@ mod resolve;
 mod routes;
 mod sessions;
 mod typing;
+mod watching;
 mod ws;
 
 pub use host::host_main;

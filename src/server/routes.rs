@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, auth, follow, sessions, typing, ws};
+use super::{App, attach, auth, follow, sessions, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -29,6 +29,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                     .route("/signal", web::post().to(sessions::signal))
                     .route("/restart", web::post().to(sessions::restart))
                     .route("/log", web::get().to(follow::log))
+                    .route("/attach", web::get().to(attach::attach))
                     .route("/follow", web::get().to(ws::follow)),
             ),
     );

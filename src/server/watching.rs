@@ -8,12 +8,11 @@ use super::attach::Frame;
 use super::no_answer;
 use crate::log::TailRead;
 use crate::model::{Cursor, Event, KIB, Kind, Record, Seq, Status};
-use crate::session::messages::{self, Reassert, Redraw};
+use crate::session::messages::{self, Reassert, Redraw, Redrawn};
 use crate::session::{SessionActor, Watcher};
 use crate::supervisor::Found;
 use crate::wire::{API, ApiError, AttachHello, AttachLine, RunEnd};
 use actix::Addr;
-use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -148,7 +147,7 @@ impl Watching {
             leads: self.leads,
             typed: self.joined.typed,
         })));
-        out.push(Frame::Bytes(screen.bytes));
+        out.push(Frame::Bytes(screen.bytes.into()));
         Ok(())
     }
 
@@ -156,7 +155,73 @@ impl Watching {
         let screen = self.screen().await?;
         self.state = State::Open;
         out.push(Frame::Line(AttachLine::Redraw(screen.size)));
-        out.push(Frame::Bytes(screen.bytes));
+        out.push(Frame::Bytes(screen.bytes.into()));
         Ok(())
+    }
+
+    /// The screen as it stands; what is shown next comes after it.
+    async fn screen(&mut self) -> Result<Redrawn, ApiError> {
+        let screen = self.session.send(Redraw).await.map_err(no_answer)?;
+        self.next = screen.next;
+        self.page.clear();
+        Ok(screen)
+    }
+
+    async fn take_page(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {
+        let mut shown = Vec::new();
+        while shown.len() < CHUNK
+            && let Some(record) = self.page.pop_front()
+        {
+            let skip = if record.seq == self.next.seq { self.next.byte as usize } else { 0 };
+            self.next = Cursor::at(record.seq.next());
+            if record.kind == Kind::Output {
+                shown.extend_from_slice(record.body.get(skip..).unwrap_or_default());
+                continue;
+            }
+            show(&mut shown, out);
+            self.event(&record, out).await?;
+            if self.state != State::Open {
+                return Ok(());
+            }
+        }
+        show(&mut shown, out);
+        Ok(())
+    }
+
+    /// What isn't output and matters to who looks.
+    async fn event(&mut self, record: &Record, out: &mut Vec<Frame>) -> Result<(), ApiError> {
+        match record.event() {
+            Ok(Event::Resize(size)) => {
+                out.push(Frame::Line(AttachLine::Size(size)));
+                self.state = State::Stale;
+            }
+            Ok(Event::Starting { size, .. }) => {
+                out.push(Frame::Line(AttachLine::Size(size)));
+                self.state = State::Stale;
+            }
+            // a run begins with the size it was made with
+            Ok(Event::Started { .. }) => self.session.send(Reassert(self.watcher.clone())).await.map_err(no_answer)?,
+            Ok(Event::Exited { run, status, last }) => {
+                let end = run_end(run, status);
+                self.state = if last { State::Over } else { self.state };
+                out.push(Frame::Line(if last { AttachLine::End(end) } else { AttachLine::Restarting(end) }));
+            }
+            _ => {} // of a newer version, or nobody's business here
+        }
+        Ok(())
+    }
+}
+
+fn show(shown: &mut Vec<u8>, out: &mut Vec<Frame>) {
+    if !shown.is_empty() {
+        out.push(Frame::Bytes(std::mem::take(shown).into()));
+    }
+}
+
+fn run_end(run: u32, status: Status) -> RunEnd {
+    match status {
+        Status::Code(code) => RunEnd { run, exit_code: Some(code), signal: None },
+        Status::Signal(signal) => RunEnd { run, exit_code: None, signal: Some(signal) },
+        Status::ExecFailed(_) | Status::Unknown => RunEnd { run, exit_code: None, signal: None },
     }
 }

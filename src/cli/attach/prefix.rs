@@ -98,8 +98,8 @@ fn token(bytes: &[u8]) -> (usize, Token) {
             let length = end.into_iter().chain(st).min().unwrap_or(bytes.len());
             (length, Token::Other)
         }
-        [first @ 0xc0.., rest @ ..] => {
-            let more = rest.iter().take(first.leading_ones() as usize - 1).take_while(|b| **b & 0xc0 == 0x80).count();
+        [first, rest @ ..] if *first >= 0xc0 => {
+            let more = rest.iter().take((first.leading_ones() as usize).saturating_sub(1)).take_while(|b| **b & 0xc0 == 0x80).count();
             (1 + more, Token::Press(None))
         }
         [first, ..] => (1, Token::Press(Some(*first))),

@@ -15,8 +15,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 /// Read at once. 4 KiB: what a terminal hands over at most.
 const READ: usize = 4 * KIB;
@@ -48,7 +47,9 @@ type Shared = Arc<Mutex<Option<Taken>>>;
 
 /// See the module.
 pub(super) struct Tty {
-    fd: AsyncFd<OwnedFd>,
+    // no pipes, but read and written like some
+    keyboard: pipe::Receiver,
+    screen: pipe::Sender,
     taken: Shared,
 }
 
@@ -85,23 +86,43 @@ impl Tty {
             give_back(&hooked);
             hook(info);
         }));
-        let tty = Tty { fd: AsyncFd::new(fd).map_err(cannot)?, taken };
-        tcsetattr(tty.fd.get_ref(), OptionalActions::Now, &raw).map_err(|e| cannot(e.into()))?;
-        put(tty.fd.get_ref(), ENTER);
+        let (keyboard, screen) = (fd.try_clone().map_err(cannot)?.into(), fd.try_clone().map_err(cannot)?.into());
+        let tty = Tty {
+            keyboard: pipe::Receiver::from_file_unchecked(keyboard).map_err(cannot)?,
+            screen: pipe::Sender::from_file_unchecked(screen).map_err(cannot)?,
+            taken,
+        };
+        tcsetattr(&fd, OptionalActions::Now, &raw).map_err(|e| cannot(e.into()))?;
+        put(&fd, ENTER);
         Ok(tty)
     }
 
     /// What is typed; nothing when the terminal is gone. May be dropped and called again.
     pub(super) async fn read(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; READ];
-        let read = self.fd.async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut bytes)?)).await;
-        bytes.truncate(*read.as_ref().ok().filter(|n| **n > 0)?);
-        Some(bytes)
+        loop {
+            self.keyboard.readable().await.ok()?;
+            match self.keyboard.try_read(&mut bytes) {
+                Ok(0) => return None,
+                Ok(n) => {
+                    bytes.truncate(n);
+                    return Some(bytes);
+                }
+                Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Writes some of it: how much. An error: the terminal is gone. May be dropped and called again.
     pub(super) async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.fd.async_io(Interest::WRITABLE, |fd| Ok(rustix::io::write(fd, bytes)?)).await
+        loop {
+            self.screen.writable().await?;
+            match self.screen.try_write(bytes) {
+                Err(why) if matches!(why.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                written => return written,
+            }
+        }
     }
 
     /// What has to be undone at the end.
