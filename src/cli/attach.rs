@@ -266,7 +266,7 @@ impl View {
     /// A whole screen.
     fn screen(&mut self, size: Size, bytes: &[u8]) {
         self.stale = false;
-        self.out.bytes.extend_from_slice(tty::RESET);
+        self.out.bytes.extend_from_slice(&[tty::RESET, tty::TITLE].concat());
         if size == self.size {
             self.frame = None;
             self.relay.draw(bytes, &mut self.out.bytes);

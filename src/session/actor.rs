@@ -68,7 +68,6 @@ pub struct SessionActor {
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
     pub(super) attached: Attached,
-    pub(super) vt: crate::terminal::Vt,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
@@ -110,7 +109,6 @@ impl SessionActor {
             tickets: Tickets::default(),
             modes: Modes::default(),
             attached: Attached::default(),
-            vt: crate::terminal::Vt::new(sum.size),
             owed: VecDeque::new(),
             ending: None,
             reason: None,
@@ -196,7 +194,6 @@ impl SessionActor {
         pty.get_ref()
             .resize(size)
             .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
-        self.vt.resize(size);
         self.put_surely(Event::Resize(size));
         Ok(())
     }

@@ -163,16 +163,3 @@ impl SessionActor {
         }
     }
 }
-
-impl Handler<super::messages::Redraw> for SessionActor {
-    type Result = MessageResult<super::messages::Redraw>;
-
-    fn handle(&mut self, _: super::messages::Redraw, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(super::messages::Redrawn {
-            bytes: self.vt.dump(),
-            size: self.sum.size,
-            next: crate::model::Cursor::at(self.sum.seq.next()),
-            run: self.sum.run,
-        })
-    }
-}

@@ -142,22 +142,6 @@ pub struct Keystrokes {
 #[rtype(result = "()")]
 pub struct Reassert(pub Arc<Watcher>);
 
-/// TEMP
-#[derive(Message)]
-#[rtype(result = "Redrawn")]
-pub struct Redraw;
-/// TEMP
-pub struct Redrawn {
-    /// a
-    pub bytes: Vec<u8>,
-    /// a
-    pub size: Size,
-    /// a
-    pub next: crate::model::Cursor,
-    /// a
-    pub run: u32,
-}
-
 /// A client has gone: perhaps another one leads now.
 #[derive(Message)]
 #[rtype(result = "()")]

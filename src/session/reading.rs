@@ -75,7 +75,6 @@ impl SessionActor {
                 *left = left.saturating_sub(record.body.len());
                 self.modes.scan(&record.body);
                 ring.set_modes(self.modes.pack());
-                self.vt.feed(record.at.log, &record.body);
                 self.sum.apply(&record);
                 taken.push(record);
                 Turn::More

@@ -6,6 +6,7 @@
 pub mod keys;
 pub mod modes;
 pub mod paste;
+pub mod queries;
 mod area;
 mod forward;
 mod frames;

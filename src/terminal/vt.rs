@@ -159,8 +159,7 @@ impl Vt {
 
     /// The answers to what was asked since the last call, in the order asked.
     pub fn answers(&mut self) -> Vec<String> {
-        self.catch_up();
-        std::mem::take(&mut self.machine.answers)
+        std::mem::take(&mut self.machine.answers) // plain text asks nothing: it needn't be drawn for this
     }
 
     /// Text that comes now is text.
@@ -317,18 +316,10 @@ impl Ahead {
     /// lines leave nothing of what was before; as many again, and each line of the screen was scrolled in.
     fn trim(&mut self, lines: usize) {
         let begins = |end: usize| end > 0 && self.text[end - 1] == b'\r';
-        let start = memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
+        let start =
+            memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
         if let Some((_, end)) = start {
             self.text.drain(..=end);
         }
-    }
-}
-
-impl Vt {
-    /// A window of the screen for a terminal of that size, row by row with its colours: what stands right of `from.0` columns and below
-    /// `from.1` rows. Each row ends with the rest of its line blank.
-    pub fn clipped(&mut self, from: (u16, u16), window: Size) -> Vec<Vec<u8>> {
-        self.catch_up();
-        (0..window.rows).map(|row| dump::clipped(&self.machine, from.0, from.1.saturating_add(row), window.cols)).collect()
     }
 }

@@ -49,7 +49,7 @@ enum Verdict {
     Pass,
     Drop,
     Instead(Vec<u8>),
-    /// The screen is another one from here on.
+    /// The screen, or the title, is another one from here on.
     Switch,
 }
 
@@ -146,6 +146,9 @@ impl Relay {
         match (params, last) {
             ([b'?', modes @ ..], b'h' | b'l') => private_modes(modes, last),
             (b"3", b'J') => Verdict::Drop, // the scrollback is the user's, not the program's
+            // so is the title that was put aside first; where the program takes one of its own back, the redraw has it
+            ([b'2', b'2', ..], b't') => Verdict::Drop,
+            ([b'2', b'3', ..], b't') => Verdict::Switch,
             ([b'>' | b'=' | b'<', ..], b'u') => {
                 self.touched.kitty = true;
                 Verdict::Pass
@@ -228,6 +231,7 @@ mod tests {
             (b"a\x1b(cb", "a\x1b(cb", false),
             (b"a\x1b[?3hb\x1b[?3;40lc", "ab\x1b[?40lc", false),
             (b"\x1b[2J\x1b[3J\x1b[J", "\x1b[2J\x1b[J", false),
+            (b"a\x1b[22;0tb\x1b[23;2tc", "ab", true),
             (b"\x1b[\x1b[?1049h", "\x1b[", true),
             (b"\x1b[12\x18m\x1b\x1b[m", "\x1b[12\x18m\x1b\x1b[m", false),
             (b"\x1b[c\x1b[6n\x1b]11;?\x07\x1b[?u", "\x1b[c\x1b[6n\x1b]11;?\x07\x1b[?u", false),

@@ -32,6 +32,8 @@ const LEAVE: &[u8] = b"\x1b[H\x1b[2J\x1b[?1049l\x1b[23;0t";
 pub(super) const RESET: &[u8] = b"\x18\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b[?69l\x1b[r\x1b[?6l\x1b[?7h\x1b[4l\x1b[20l\x1b[?1l\x1b>\
 \x1b(B\x1b)B\x0f\x1b[?5l\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
 \x1b[?2004l\x1b[?2031l\x1b[?2048l\x1b[0 q\x1b[?25h";
+/// The title as it was, still put aside.
+pub(super) const TITLE: &[u8] = b"\x1b[23;0t\x1b[22;0t";
 const NO_KITTY: &[u8] = b"\x1b[<99u\x1b[=0;1u";
 const NO_OTHER_KEYS: &[u8] = b"\x1b[>4m\x1b[0m";
 const OWN_COLOURS: &[u8] = b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";

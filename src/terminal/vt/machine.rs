@@ -211,10 +211,7 @@ fn mend_all(grid: &mut Grid<Cell>) {
 }
 
 fn mend(grid: &mut Grid<Cell>, line: i32) {
-    let special = Flags::WIDE_CHAR
-        | Flags::WIDE_CHAR_SPACER
-        | Flags::LEADING_WIDE_CHAR_SPACER
-        | Flags::WRAPLINE;
+    let special = Flags::WIDE_CHAR | Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::WRAPLINE;
     let last = grid.last_column().0;
     if !grid[Line(line)][..].iter().any(|cell| cell.flags.intersects(special)) {
         return;
