@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{attach, host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{attach, host, kill, list, logs, new, resize, restart, rm, screen, send, start, status, stop};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -47,6 +47,7 @@ pub(super) enum Verb {
     Attach(attach::AttachArgs),
     Send(send::SendArgs),
     Logs(logs::LogsArgs),
+    Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),

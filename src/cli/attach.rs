@@ -323,7 +323,9 @@ impl View {
     fn say(&mut self, text: &str) {
         let row = self.size.rows;
         let text: String = text.chars().take(usize::from(self.size.cols).saturating_sub(2)).collect();
-        self.out.bytes.extend_from_slice(format!("\x18\x1b7\x1b[{row};1H\x1b[0;7m {text} \x1b[0m\x1b[K\x1b8").as_bytes());
+        self.out
+            .bytes
+            .extend_from_slice(format!("\x18\x1b7\x1b[{row};1H\x1b[0;7m {text} \x1b[0m\x1b[K\x1b8").as_bytes());
     }
 }
 

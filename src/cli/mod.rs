@@ -19,6 +19,7 @@ mod out;
 mod resize;
 mod restart;
 mod rm;
+mod screen;
 mod send;
 mod start;
 mod status;
@@ -115,6 +116,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Attach(args)) => attach::run(args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Screen(args)) => screen::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),

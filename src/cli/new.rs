@@ -98,7 +98,8 @@ pub(super) fn shell(context: &mut Context) -> Done {
         false => wrong(help),
     })?;
     let client = context.client()?;
-    let base = std::env::var_os("SHELL").and_then(|shell| Path::new(&shell).file_name()?.to_str()?.parse::<Name>().ok());
+    let base =
+        std::env::var_os("SHELL").and_then(|shell| Path::new(&shell).file_name()?.to_str()?.parse::<Name>().ok());
     let base = base.map_or_else(|| "shell".to_owned(), |name| name.to_string());
     let created = converse(async {
         for _ in 0..NAMES {

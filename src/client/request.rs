@@ -50,6 +50,11 @@ impl Client {
         read(&Method::GET, path, &answer)
     }
 
+    /// `GET path`, whose answer isn't JSON.
+    pub async fn fetch(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
     /// `POST path` with a JSON body.
     pub async fn post<R: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<R, ClientError> {
         let body = serde_json::to_vec(body)

@@ -5,7 +5,8 @@
 
 use super::load::{Setting, Settings};
 use super::{
-    AttachConfig, Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig, parse_bytes,
+    AttachConfig, Config, ConfigError, HostConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig,
+    parse_bytes,
 };
 use crate::model::{KIB, format_duration, parse_duration};
 use std::{fmt::Display, time::Duration};

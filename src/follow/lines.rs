@@ -74,6 +74,7 @@ fn step_word(step: Step) -> &'static str {
         Step::Enter => "enter",
         Step::EnterDone => "enter-done",
         Step::Abandoned => "abandoned",
+        Step::Answer => "answer",
     }
 }
 

@@ -10,9 +10,7 @@ use super::{App, no_answer};
 use crate::model::Size;
 use crate::session::messages::{Attach, Gone, Keystrokes, Reassert};
 use crate::session::{SessionActor, Watcher};
-use crate::wire::{
-    ApiError, AttachLine, AttachOp, AttachQuery, Code, ErrorBody, TYPING_FRAME, TYPING_WINDOW,
-};
+use crate::wire::{ApiError, AttachLine, AttachOp, AttachQuery, Code, ErrorBody, TYPING_FRAME, TYPING_WINDOW};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, StreamHandler, WrapFuture};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
@@ -195,7 +193,8 @@ impl Connection {
         let part: Vec<u8> = self.keys.drain(..self.keys.len().min(TYPING_FRAME)).collect();
         self.under_way = part.len();
         self.upto += part.len() as u64;
-        let keys = Keystrokes { watcher: self.watcher.clone(), client: self.client.clone(), upto: self.upto, keys: part };
+        let keys =
+            Keystrokes { watcher: self.watcher.clone(), client: self.client.clone(), upto: self.upto, keys: part };
         let typed = self.session.send(keys);
         ctx.spawn(typed.into_actor(self).map(|typed, act, ctx| {
             let lost = if matches!(typed, Ok(true)) { 0 } else { act.under_way as u64 };

@@ -5,6 +5,7 @@ use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
 use crate::model::SessionId;
+use crate::session::screen::Screens;
 use crate::session::{Birth, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
@@ -188,6 +189,7 @@ impl Host {
                 keeper: self.link.clone(),
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
+                screens: Screens::start(),
             };
             Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
         })

@@ -9,6 +9,7 @@ mod follow;
 mod host;
 mod resolve;
 mod routes;
+mod screen;
 mod sessions;
 mod typing;
 mod watching;

@@ -124,7 +124,10 @@ fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
                 let n = number.parse::<u64>().map_err(|_| usage(format!("bad turn {number:?}: write turn:N")))?;
                 turn(ground, n)?.map(at_turn).ok_or_else(|| no_turn(ground, &format!("no turn {n}")))
             }
-            None => Ok(plain(first_since(ground, point_in_time(text, ground.snapshot.now.wall)?)?)),
+            None => {
+                let wall = point_in_time(text, ground.snapshot.now.wall)?;
+                ground.view.first_since(wall, sum.seq).map(|seq| plain(Cursor::at(seq))).map_err(unreadable)
+            }
         },
     }
 }
@@ -206,20 +209,6 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
     let time = text.parse::<jiff::Timestamp>();
     time.map(|t| Bound::Wall(Wall(t.as_microsecond())))
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
-}
-
-/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
-fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
-    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
-    while low < high {
-        let middle = low + (high - low) / 2;
-        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
-        match found.first() {
-            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
-            _ => high = middle,
-        }
-    }
-    Ok(Cursor::at(Seq(low)))
 }
 
 /// In which run a place lies: the next event of a run that follows it says so.

@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, attach, auth, follow, sessions, typing, ws};
+use super::{App, attach, auth, follow, screen, sessions, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -30,6 +30,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                     .route("/restart", web::post().to(sessions::restart))
                     .route("/log", web::get().to(follow::log))
                     .route("/attach", web::get().to(attach::attach))
+                    .route("/screen", web::get().to(screen::show))
                     .route("/follow", web::get().to(ws::follow)),
             ),
     );

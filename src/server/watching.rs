@@ -8,8 +8,9 @@ use super::attach::Frame;
 use super::no_answer;
 use crate::log::TailRead;
 use crate::model::{Cursor, Event, KIB, Kind, Record, Seq, Status};
-use crate::session::messages::{self, Reassert, Redraw, Redrawn};
-use crate::session::{SessionActor, Watcher};
+use crate::session::messages::{self, Describe, Reassert, Snapshot};
+use crate::session::screen::redraw;
+use crate::session::{Redrawn, SessionActor, Watcher};
 use crate::supervisor::Found;
 use crate::wire::{API, ApiError, AttachHello, AttachLine, RunEnd};
 use actix::Addr;
@@ -148,7 +149,7 @@ impl Watching {
             typed: self.joined.typed,
         })));
         out.push(Frame::Bytes(screen.bytes.into()));
-        Ok(())
+        self.catch_up(out).await
     }
 
     async fn redraw(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {
@@ -156,15 +157,27 @@ impl Watching {
         self.state = State::Open;
         out.push(Frame::Line(AttachLine::Redraw(screen.size)));
         out.push(Frame::Bytes(screen.bytes.into()));
-        Ok(())
+        self.catch_up(out).await
     }
 
     /// The screen as it stands; what is shown next comes after it.
     async fn screen(&mut self) -> Result<Redrawn, ApiError> {
-        let screen = self.session.send(Redraw).await.map_err(no_answer)?;
+        let screen = redraw(&self.session).await?;
         self.next = screen.next;
         self.page.clear();
         Ok(screen)
+    }
+
+    /// What happened in the part of the log that was left out for a screen.
+    async fn catch_up(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {
+        self.session.send(Reassert(self.watcher.clone())).await.map_err(no_answer)?;
+        let Snapshot { info, summary, live, .. } = self.session.send(Describe).await.map_err(no_answer)?;
+        if !live && summary.seq < self.next.seq {
+            let end = RunEnd { run: info.run, exit_code: info.exit_code, signal: info.signal };
+            out.push(Frame::Line(AttachLine::End(end)));
+            self.state = State::Over;
+        }
+        Ok(())
     }
 
     async fn take_page(&mut self, out: &mut Vec<Frame>) -> Result<(), ApiError> {

@@ -4,11 +4,13 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
+use super::answering::Answering;
 use super::attached::Attached;
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
 use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
+use super::screen::{ScreenActor, Screens};
 use super::stage::Stage;
 use super::summary::Summary;
 use super::typing::Tickets;
@@ -40,6 +42,8 @@ pub struct Services {
     pub keeper: Link,
     /// Who hears that a run has ended.
     pub ended: Recipient<RunEnded>,
+    /// Where screens are drawn.
+    pub screens: Screens,
     /// Goes into the environment of programs.
     pub host_uri: Arc<str>,
     /// Times.
@@ -68,6 +72,9 @@ pub struct SessionActor {
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
     pub(super) attached: Attached,
+    pub(super) answering: Answering,
+    /// The screen, while somebody has use for it.
+    pub(super) screen: Option<Addr<ScreenActor>>,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
@@ -109,6 +116,8 @@ impl SessionActor {
             tickets: Tickets::default(),
             modes: Modes::default(),
             attached: Attached::default(),
+            answering: Answering::default(),
+            screen: None,
             owed: VecDeque::new(),
             ending: None,
             reason: None,

@@ -68,7 +68,7 @@ impl Attached {
     }
 
     /// True when a terminal is there that answers what the program asks.
-    pub(super) fn somebody_answers(&self) -> bool {
+    fn somebody_answers(&self) -> bool {
         self.leader.strong_count() > 0
     }
 
@@ -113,6 +113,9 @@ impl Handler<Attach> for SessionActor {
             return Err(self.not_running());
         }
         self.attached.join(&watcher);
+        if self.attached.somebody_answers() {
+            self.answering.hand_over(self.sum.seq);
+        }
         self.follow_leader(&watcher);
         let typed = self.sum.keystrokes.iter().find(|(other, _)| *other == client).map_or(0, |(_, upto)| *upto);
         Ok(Watching { id: self.meta.id, run: self.sum.run, typed, feed: self.feed.clone() })
@@ -132,6 +135,9 @@ impl Handler<Gone> for SessionActor {
 
     fn handle(&mut self, Gone(watcher): Gone, _: &mut Context<Self>) {
         self.attached.leave(&watcher);
+        if !self.attached.somebody_answers() {
+            self.answering.take_back(self.sum.seq);
+        }
     }
 }
 

@@ -88,6 +88,7 @@ impl SessionActor {
     fn adopt(&mut self, adoption: Adoption) {
         let Adoption { held, mut ring, modes, unstored, last_alive, lost, unfinished } = adoption;
         self.modes = Modes::unpack(modes);
+        self.answering.leave_out(self.sum.seq); // what was asked before, another host has answered
         if let Some(first) = unstored.first() {
             ring.release(Seq(first.seq.0 - 1));
         } else {

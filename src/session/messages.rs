@@ -48,6 +48,19 @@ pub struct Told {
     pub live: bool,
 }
 
+/// The session's screen, and where its log ends: both in one turn.
+#[derive(Message)]
+#[rtype(result = "Opened")]
+pub struct OpenScreen;
+
+/// The answer to [`OpenScreen`].
+pub struct Opened {
+    /// To be asked by what [`super::screen`] offers.
+    pub screen: actix::Addr<super::screen::ScreenActor>,
+    /// See [`Now`].
+    pub told: Told,
+}
+
 /// Starts the next run.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]

@@ -1,23 +1,27 @@
 //! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
 
 mod actor;
+mod answering;
 mod attached;
 mod birth;
 mod clock;
 mod ending;
 mod info;
 pub mod messages;
+mod picture;
 mod reading;
 mod running;
+pub mod screen;
 mod stage;
 pub mod summary;
 pub mod typist;
 mod typing;
 mod view;
 
-pub use attached::Watcher;
 pub use actor::{Services, SessionActor, Tuning};
+pub use attached::Watcher;
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
 pub use clock::wall_now;
+pub use picture::{Answer, Keep, Picture, Redrawn};
 pub use typing::{digest, digest_text};
 pub use view::{LogView, Unreadable};

@@ -90,6 +90,7 @@ impl SessionActor {
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
             self.modes = Default::default();
+            self.answering.end_run(self.sum.seq);
             self.io = Some(Io::new(run, ring));
             self.put_surely(Event::Starting { run, size: self.meta.spec.size });
             Ok((run, fd))

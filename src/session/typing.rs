@@ -115,7 +115,9 @@ impl SessionActor {
         }
         self.tickets.next += 1;
         let patience = Some(ctx.run_later(msg.timeout, move |act, ctx| act.abandon(ticket, ctx)));
-        self.tickets.waiting.insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply], at_once: false, patience });
+        self.tickets
+            .waiting
+            .insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply], at_once: false, patience });
         self.pump_typing(ctx);
         Ok(answer)
     }
@@ -129,7 +131,7 @@ impl SessionActor {
 
     /// Types as far as it goes now.
     pub(super) fn pump_typing(&mut self, ctx: &mut Context<Self>) {
-        loop {
+        while self.type_answers(ctx) {
             match self.typist.next(self.clock.stamp().log) {
                 Act::Idle => return,
                 Act::Begin => self.begin_typing(),
@@ -160,14 +162,14 @@ impl SessionActor {
         self.typist.begin(reading, typed);
     }
 
-    fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
         let Some(pty) = self.io.as_ref().and_then(|io| io.pty.as_ref()) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         pty.try_io(Interest::WRITABLE, |pty| pty.write(bytes))
     }
 
-    fn arm_writing(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn arm_writing(&mut self, ctx: &mut Context<Self>) {
         let Some(io) = &mut self.io else { return };
         let Some(pty) = io.pty.clone().filter(|_| !io.writer_waits) else { return };
         io.writer_waits = true;
@@ -192,6 +194,7 @@ impl SessionActor {
 
     /// The run is over: nobody reads any more.
     pub(super) fn end_typing(&mut self) {
+        self.answering.end_run(self.sum.seq);
         for ticket in self.typist.end() {
             let error = self.not_running();
             if let Some(ticket) = self.tickets.waiting.remove(&ticket) {

@@ -5,6 +5,7 @@
 mod attach;
 mod error;
 mod follow;
+mod screen;
 mod session;
 
 pub use attach::{AttachHello, AttachLine, AttachOp, AttachQuery, RunEnd, TYPING_FRAME, TYPING_WINDOW};
@@ -12,6 +13,7 @@ pub use error::{ApiError, Code, ErrorBody};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };
+pub use screen::{Screen, ScreenCursor, ScreenFormat, ScreenQuery};
 pub use session::{
     Created, HostStatus, InputRequest, KeysRequest, KillRequest, NewSession, Receipt, ResizeRequest, SessionInfo,
     StoreStatus, TurnRequest, Version,

@@ -99,7 +99,11 @@ fn token(bytes: &[u8]) -> (usize, Token) {
             (length, Token::Other)
         }
         [first, rest @ ..] if *first >= 0xc0 => {
-            let more = rest.iter().take((first.leading_ones() as usize).saturating_sub(1)).take_while(|b| **b & 0xc0 == 0x80).count();
+            let more = rest
+                .iter()
+                .take((first.leading_ones() as usize).saturating_sub(1))
+                .take_while(|b| **b & 0xc0 == 0x80)
+                .count();
             (1 + more, Token::Press(None))
         }
         [first, ..] => (1, Token::Press(Some(*first))),

@@ -276,7 +276,8 @@ mod tests {
 
     #[test]
     fn a_long_sequence_passes() {
-        let long = [b"\x1b[".to_vec(), b"1;".repeat(400), b"mx\x1b]52;c;".to_vec(), b"A".repeat(2000), b"\x07y".to_vec()];
+        let long =
+            [b"\x1b[".to_vec(), b"1;".repeat(400), b"mx\x1b]52;c;".to_vec(), b"A".repeat(2000), b"\x07y".to_vec()];
         let long = long.concat();
         for cut in [1, 7, 5000] {
             assert_eq!(relayed(&long, cut, true).0.as_bytes(), long, "by {cut}");

@@ -157,7 +157,10 @@ fn give_back(taken: &Shared) {
         (touched.colours, OWN_COLOURS),
         (true, LEAVE),
     ];
-    put(&fd, &all.iter().filter(|(needed, _)| *needed).flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<_>>());
+    put(
+        &fd,
+        &all.iter().filter(|(needed, _)| *needed).flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<_>>(),
+    );
     // nothing can be done where it fails: the terminal is gone
     let _ = tcsetattr(&fd, OptionalActions::Now, &before);
 }
