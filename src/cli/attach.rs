@@ -77,11 +77,13 @@ pub(super) fn enter(client: Client, name: Name, read_only: bool, prefix: u8) -> 
         .map_err(|why| failed(format!("can't begin: {why}")))?;
     let end = runtime.block_on(async {
         let mut signals = Signals::new().map_err(|why| failed(format!("can't hear signals: {why}")))?;
+        let size = tty::size();
         let attach = tokio::select! {
-            attach = Attach::open(client, name.clone(), tty::size(), read_only) => attach?,
+            attach = Attach::open(client, name.clone(), size, read_only) => attach?,
             ended = ended_by(&mut signals.ends) => return Err(Failure::Exit(ended)),
         };
-        let mut view = View::new(attach, Tty::take()?, Prefix::new(prefix), read_only);
+        let mut view = View::new(attach, Tty::take()?, Prefix::new(prefix), size, read_only);
+        view.resized(); // a change since it was looked at is heard by nobody else
         view.run(&mut signals).await
     });
     // here the terminal is the user's again
@@ -182,9 +184,9 @@ struct View {
 }
 
 impl View {
-    fn new(attach: Attach, tty: Tty, prefix: Prefix, read_only: bool) -> View {
+    fn new(attach: Attach, tty: Tty, prefix: Prefix, size: Size, read_only: bool) -> View {
         let relay = Relay::default();
-        let (frame, size, out) = (None, tty::size(), Pending::default());
+        let (frame, out) = (None, Pending::default());
         View { attach, tty, prefix, relay, frame, size, read_only, out, stale: true, holding: false, say_broken: None }
     }
 

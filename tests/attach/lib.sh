@@ -59,7 +59,11 @@ limit() { # limit WHAT COMMAND…: until it holds; with the last look at it when
     sleep 0.05
   done
 }
-matches() { text "$1" | tee "$dir/text.$1" | grep -qE -- "$2" || { cat "$dir/text.$1" && return 1; }; }
+matches() {
+  local now
+  now=$(text "$1")
+  grep -qE -- "$2" <<<"$now" || { printf '%s\n' "$now" && return 1; }
+}
 shows() { limit "$1 shows $2" matches "$1" "$2"; } # shows PANE RE
 alike() { diff <(screen "$1") <(screen "$2"); }
 same() { limit "$1 and $2 are the same" alike "$1" "$2"; } # same PANE PANE
