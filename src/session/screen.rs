@@ -59,9 +59,11 @@ pub struct ScreenActor {
     used: Instant,
 }
 
+type Drawn<'a> = Result<&'a mut Picture, ApiError>;
+
 struct Want {
     told: Told,
-    answer: Box<dyn FnOnce(Result<&mut Picture, ApiError>)>,
+    answer: Box<dyn FnOnce(Drawn<'_>)>,
 }
 
 impl ScreenActor {

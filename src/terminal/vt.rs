@@ -5,7 +5,9 @@
 //! queries, back to the program. It must never hold more than a bounded amount of memory, whatever a program writes.
 
 mod answers;
+mod cells;
 mod dump;
+mod keys;
 mod machine;
 mod pen;
 #[cfg(test)]

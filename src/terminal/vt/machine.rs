@@ -3,7 +3,11 @@
 //! The parser calls it; each step goes on to the emulator. It must never hold more than bounded memory for what a program
 //! sends, so titles, keyboard modes, links and combining characters are cut here. Answers to queries are made by `answers`.
 
-use super::super::area::Area;
+use super::{
+    super::area::Area,
+    cells::{mend, mend_all},
+    keys::Keys,
+};
 use crate::model::Size;
 use alacritty_terminal::{
     event::VoidListener,
@@ -41,18 +45,9 @@ pub(super) struct Machine {
     pub(super) answers: Vec<String>,
 }
 
-/// The keyboard modes that programs have pushed (kitty's protocol), of the screen shown and of the other one.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Keys {
-    pub(super) stack: Vec<KeyboardModes>,
-    pub(super) other: Vec<KeyboardModes>,
-    /// In force.
-    pub(super) flags: KeyboardModes,
-}
-
 /// A longer title is cut, bytes: no window shows more.
 const TITLE_MAX: usize = 4096;
-/// Titles and keyboard modes a program may push: more is a program that forgets to pop.
+/// Titles a program may push: more is a program that forgets to pop.
 const STACK_MAX: usize = 32;
 /// A longer link is none, bytes: as browsers.
 const LINK_MAX: usize = 4096;
@@ -185,52 +180,10 @@ impl Machine {
     }
 }
 
-impl Keys {
-    fn swap(&mut self) {
-        std::mem::swap(&mut self.stack, &mut self.other);
-        self.top();
-    }
-
-    fn top(&mut self) {
-        self.flags = self.stack.last().copied().unwrap_or_default();
-    }
-}
-
 const TAB: usize = 8;
 
 fn tabs(columns: usize) -> Vec<bool> {
     (0..columns).map(|column| column.is_multiple_of(TAB)).collect()
-}
-
-fn mend_all(grid: &mut Grid<Cell>) {
-    (0..grid.screen_lines() as i32).for_each(|line| mend(grid, line));
-    let last = grid.last_column();
-    for cursor in [&mut grid.cursor, &mut grid.saved_cursor] {
-        cursor.input_needs_wrap &= cursor.point.column == last;
-    }
-}
-
-fn mend(grid: &mut Grid<Cell>, line: i32) {
-    let special = Flags::WIDE_CHAR | Flags::WIDE_CHAR_SPACER | Flags::LEADING_WIDE_CHAR_SPACER | Flags::WRAPLINE;
-    let last = grid.last_column().0;
-    if !grid[Line(line)][..].iter().any(|cell| cell.flags.intersects(special)) {
-        return;
-    }
-    let row = &mut grid[Line(line)][..];
-    for at in 0..row.len() {
-        let is = |at: usize, flag: Flags| row.get(at).is_some_and(|cell: &Cell| cell.flags.contains(flag));
-        let lone_wide = is(at, Flags::WIDE_CHAR) && !is(at + 1, Flags::WIDE_CHAR_SPACER);
-        let lone_spacer = is(at, Flags::WIDE_CHAR_SPACER) && (at == 0 || !is(at - 1, Flags::WIDE_CHAR));
-        if lone_wide {
-            row[at].clear_wide();
-        }
-        if lone_spacer {
-            row[at].flags.remove(Flags::WIDE_CHAR_SPACER);
-        }
-        if at < last {
-            row[at].flags.remove(Flags::WRAPLINE | Flags::LEADING_WIDE_CHAR_SPACER);
-        }
-    }
 }
 
 fn cut(mut text: String, max: usize) -> String {
@@ -374,10 +327,8 @@ impl Handler for Machine {
 
     fn set_private_mode(&mut self, mode: PrivateMode) {
         match mode {
-            PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) => {
-                if !self.is(TermMode::ALT_SCREEN) {
-                    self.enter_alternate();
-                }
+            PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) if !self.is(TermMode::ALT_SCREEN) => {
+                self.enter_alternate();
             }
             PrivateMode::Named(NamedPrivateMode::ColumnMode) => self.region = 0..self.lines(),
             PrivateMode::Named(NamedPrivateMode::BlinkingCursor) => {
@@ -390,10 +341,8 @@ impl Handler for Machine {
 
     fn unset_private_mode(&mut self, mode: PrivateMode) {
         match mode {
-            PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) => {
-                if self.is(TermMode::ALT_SCREEN) {
-                    self.leave_alternate();
-                }
+            PrivateMode::Named(NamedPrivateMode::SwapScreenAndSetRestoreCursor) if self.is(TermMode::ALT_SCREEN) => {
+                self.leave_alternate();
             }
             PrivateMode::Named(NamedPrivateMode::ColumnMode) => self.region = 0..self.lines(),
             PrivateMode::Named(NamedPrivateMode::BlinkingCursor) => {
@@ -440,25 +389,15 @@ impl Handler for Machine {
     }
 
     fn push_keyboard_mode(&mut self, mode: KeyboardModes) {
-        if self.keys.stack.len() == STACK_MAX {
-            self.keys.stack.remove(0);
-        }
-        self.keys.stack.push(mode);
-        self.keys.top();
+        self.keys.push(mode);
     }
 
     fn pop_keyboard_modes(&mut self, n: u16) {
-        let left = self.keys.stack.len().saturating_sub(usize::from(n));
-        self.keys.stack.truncate(left);
-        self.keys.top();
+        self.keys.pop(usize::from(n));
     }
 
     fn set_keyboard_mode(&mut self, mode: KeyboardModes, how: KeyboardModesApplyBehavior) {
-        self.keys.flags = match how {
-            KeyboardModesApplyBehavior::Replace => mode,
-            KeyboardModesApplyBehavior::Union => self.keys.flags | mode,
-            KeyboardModesApplyBehavior::Difference => self.keys.flags - mode,
-        };
+        self.keys.set(mode, how);
     }
 
     fn identify_terminal(&mut self, intermediate: Option<char>) {

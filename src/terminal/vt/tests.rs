@@ -1,3 +1,5 @@
+//! Dumps that draw the same terminal, chunks that make no difference, answers in order, bounds.
+
 use super::*;
 use crate::terminal::text::wraps;
 use alacritty_terminal::{
