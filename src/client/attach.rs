@@ -5,7 +5,7 @@
 //! is refused by [`Attach::type_keys`], never queued without end.
 
 use super::follow::{Answer, Socket, websocket};
-use super::{Backoff, Client, ClientError, request};
+use super::{Client, ClientError, request};
 use crate::model::{MIB, Name, Size};
 use crate::wire::{
     ApiError, AttachHello, AttachLine, AttachOp, AttachQuery, Code, ErrorBody, RunEnd, TYPING_FRAME, TYPING_WINDOW,
@@ -23,6 +23,9 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 /// How long a broken connection looks for a host. 60 s: longer than any host takes to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries: 5 ms, doubled up to 100 ms, as other connections do.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
 const SILENCE: Duration = Duration::from_secs(60);
 /// What waits to be typed at most. 4 MiB: the largest text that is pasted; more is a program that reads nothing.
@@ -66,7 +69,9 @@ pub struct Attach {
     ops: VecDeque<AttachOp>,
     heard: Instant,
     broken_since: Option<Instant>,
-    backoff: Backoff,
+    /// The next try, and the pause after it. Kept here: who types doesn't put a try off.
+    retry: Option<Instant>,
+    pause: Duration,
 }
 
 impl std::fmt::Debug for Attach {
@@ -93,7 +98,8 @@ impl Attach {
             ops: VecDeque::new(),
             heard: Instant::now(),
             broken_since: None,
-            backoff: Backoff::default(),
+            retry: None,
+            pause: FIRST_PAUSE,
         };
         attach.upgrade(stream).await?;
         Ok(attach)
@@ -146,35 +152,29 @@ impl Attach {
                 }
                 continue;
             }
-            let silent = self.heard + SILENCE;
-            match tokio::time::timeout_at(silent, poll_fn(|cx| self.poll(cx))).await {
-                Ok(Some(Ok(message))) => {
-                    self.heard = Instant::now();
-                    if let Some(shown) = self.take(message)? {
-                        return Ok(Some(shown));
-                    }
-                }
-                Ok(Some(Err(_)) | None) | Err(_) => {}
+            let polled = tokio::time::timeout_at(self.heard + SILENCE, poll_fn(|cx| self.poll(cx))).await;
+            let Ok(Some(Ok(message))) = polled else {
+                self.socket = None; // broken, or silent for too long
+                return Ok(Some(Shown::Broken));
+            };
+            self.heard = Instant::now();
+            if let Some(shown) = self.take(message)? {
+                return Ok(Some(shown));
             }
-            if self.socket.is_none() || Instant::now() >= silent {
-                self.socket = None;
+            if self.socket.is_none() {
                 return Ok(Some(Shown::Broken));
             }
         }
     }
 
-    /// Sends what there is to send; gives what came. A broken socket is let go.
+    /// Sends what there is to send; gives what came.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Message, tungstenite::Error>>> {
         let sent = self.poll_send(cx);
         let Some(socket) = &mut self.socket else { return Poll::Ready(None) };
-        let polled = match sent {
+        match sent {
             Err(error) => Poll::Ready(Some(Err(error))),
             Ok(()) => socket.poll_next_unpin(cx),
-        };
-        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
-            self.socket = None;
         }
-        polled
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), tungstenite::Error> {
@@ -205,8 +205,7 @@ impl Attach {
         match message {
             Message::Text(text) => self.take_line(&text),
             Message::Binary(bytes) => {
-                self.broken_since = None;
-                self.backoff = Backoff::default();
+                (self.broken_since, self.retry, self.pause) = (None, None, FIRST_PAUSE);
                 Ok(Some(match self.screen.take() {
                     Some(size) => Shown::Screen(size, bytes),
                     None => Shown::Output(bytes),
@@ -267,7 +266,8 @@ impl Attach {
             let error = ApiError::new(Code::NoHost, format!("no host at {socket} for {} s", PATIENCE.as_secs()));
             return Err(error.hint(format!("termalive attach {} goes on", self.name)).into());
         }
-        self.backoff.pause().await;
+        tokio::time::sleep_until(*self.retry.get_or_insert_with(|| Instant::now() + self.pause)).await;
+        (self.retry, self.pause) = (None, (self.pause * 2).min(LONGEST_PAUSE));
         match UnixStream::connect(&self.client.host.socket).await {
             Ok(stream) => self.upgrade(stream).await,
             Err(_) => Ok(()), // not back yet

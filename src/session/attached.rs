@@ -45,7 +45,7 @@ impl Watcher {
 
     fn size(&self) -> Option<Size> {
         let packed = self.size.load(Ordering::Relaxed);
-        (packed != 0).then(|| Size { cols: (packed >> 16) as u16, rows: packed as u16 })
+        (packed != 0).then_some(Size { cols: (packed >> 16) as u16, rows: packed as u16 })
     }
 }
 
