@@ -237,7 +237,9 @@ impl Actor for SessionActor {
         self.arm_reading(ctx);
         self.pump_typing(ctx);
         self.catch_up(ctx);
-        ctx.run_interval(HEARTBEAT, |act, _| {
+        self.answering.begin_at(self.sum.output);
+        ctx.run_interval(HEARTBEAT, |act, ctx| {
+            act.read_ahead(ctx);
             let log = act.clock.stamp().log;
             if let Some(io) = &mut act.io {
                 io.ring.beat(log);
