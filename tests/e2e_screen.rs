@@ -113,3 +113,44 @@ fn a_long_log_shows_its_end_and_its_middle() {
     assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{middle}");
     assert_eq!(host.json(["screen", "a", "--json"]), screen);
 }
+
+/// Reads a little, asks, reads the rest slowly; prints where the answer came.
+const ASKS_WHILE_READING: &str = r#"
+import os, tty
+tty.setraw(0)
+os.write(1, b"UP\r\n")
+text = os.read(0, 100)
+os.write(1, b"\x1b[6n")
+while not text.endswith(b"R"):
+    text += os.read(0, 1000)
+os.write(1, b"\r\n%d before %r\r\nEND\r\n" % (text.index(b"\x1b"), text[text.index(b"\x1b"):]))
+os.read(0, 1)
+"#;
+
+#[test]
+fn an_answer_comes_after_the_text_that_is_on_its_way() {
+    let host = Host::start();
+    let program = host.path("asks.py");
+    fs::write(&program, ASKS_WHILE_READING).unwrap();
+    host.ok(["new", "a", "--", "python3", &program]);
+    host.wait_row("a", "UP");
+    host.cmd(["send", "a", "-n", "-"]).stdin("y".repeat(200_000)).run().expect_code(0);
+    host.wait_row("a", "END");
+    host.wait_text("a", r"^200000 before b'\\x1b\[2;1R'$");
+}
+
+#[test]
+fn a_removed_session_leaves_no_screen() {
+    let host = Host::start();
+    host.sh("a", "echo first");
+    host.wait_state("a", "exited");
+    assert_eq!(host.ok(["screen", "a"]), "first\n");
+    host.ok(["rm", "a"]);
+    host.run(["screen", "a"]).expect_error(66, &["no session"]);
+    host.sh("a", "echo second; read x");
+    host.wait_text("a", "second");
+    assert_eq!(host.ok(["screen", "a"]), "second\n");
+    host.ok(["restart", "a"]);
+    support::wait_for("the next run", || (host.json(["screen", "a", "--json"])["lines"][0] == "second").then_some(()));
+    assert_eq!(host.ok(["screen", "a"]), "second\n", "a run begins with a blank screen");
+}

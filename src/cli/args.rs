@@ -1,8 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
 use super::{
-    ask, completions, doctor, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm, run,
-    screen, search, send, show, start, status, stop, turns, wait,
+    ask, attach, completions, doctor, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm,
+    run, screen, search, send, show, start, status, stop, turns, wait,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -48,6 +48,8 @@ pub(super) enum Verb {
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
     Show(show::ShowArgs),
+    #[command(visible_alias = "a")]
+    Attach(attach::AttachArgs),
     Send(send::SendArgs),
     Ask(ask::AskArgs),
     Reply(reply::ReplyArgs),

@@ -2,7 +2,7 @@
 
 use super::{Failure, args::Common, failed, out::Out, table::Style};
 use crate::client::{Client, ClientError, Credentials, Host, Setup, Token};
-use crate::config::{Env, Paths};
+use crate::config::{Config, Env, Paths};
 use crate::model::{Exit, Name};
 use std::{
     future::Future,
@@ -49,6 +49,11 @@ impl Context {
             set: set.to_vec(),
             autostart,
         })
+    }
+
+    /// The settings, for what this side does with them.
+    pub(super) fn settings(&self) -> Result<Config, Failure> {
+        Config::load(self.config.as_deref(), &self.env, &[]).map_err(|why| ClientError::from(why).into())
     }
 
     /// The host, started where there is none, unless `TERMALIVE_NO_AUTOSTART` is on.

@@ -6,6 +6,7 @@
 
 mod args;
 mod ask;
+mod attach;
 mod check;
 mod completions;
 mod context;
@@ -118,7 +119,7 @@ fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
     match verb {
-        None => Err(wrong("no command given (termalive --help lists them)")),
+        None => new::shell(context),
         Some(Verb::Host(args)) => host::run(&args, context),
         Some(Verb::Start(args)) => start::run(&args, context),
         Some(Verb::Status(args)) => status::run(&args, context),
@@ -129,6 +130,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Run(args)) => run::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
         Some(Verb::Show(args)) => show::run(&args, context),
+        Some(Verb::Attach(args)) => attach::run(args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Ask(args)) => ask::run(args, context),
         Some(Verb::Reply(args)) => reply::run(args, context),

@@ -1,8 +1,9 @@
 //! `new`, `run`: a session. Folder, environment and umask are the caller's, whoever started the host.
 
-use super::{Done, Failure, check, context::Context, context::converse, failed, wrong};
+use super::{Done, Failure, attach, check, context::Context, context::converse, failed, wrong};
+use crate::client::ClientError;
 use crate::model::{Exit, Name, RawString, Restart, RestartMode, Size};
-use crate::wire::{Created, NewSession};
+use crate::wire::{Code, Created, NewSession, SessionInfo};
 use clap::{Args, ValueEnum};
 use rustix::fs::Mode;
 use std::{
@@ -11,6 +12,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// So many names are tried where others take them at the same moment.
+const NAMES: u32 = 10;
 
 /// Start a session: new NAME -- COMMAND ARGUMENTS…
 #[derive(Debug, Args)]
@@ -56,6 +60,9 @@ pub(super) struct NewArgs {
     /// Remove an ended session of that name, and its log, first
     #[arg(long)]
     fresh: bool,
+    /// Show it in this terminal; Ctrl+B D detaches
+    #[arg(long)]
+    attach: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -66,14 +73,67 @@ enum When {
 }
 
 pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
+    let prefix = if args.attach { Some(attach::prepare(context, Some(&args.name))?) } else { None };
     let client = context.client()?;
-    let request = request(args, client.host.address.is_remote())?;
+    let mut request = request(args, client.host.address.is_remote())?;
+    if prefix.is_some() && request.size.is_none() && !request.exist_ok {
+        request.size = Some(attach::size()); // what it begins with is drawn once
+    }
     let created: Created = converse(async { Ok(client.post("/v1/sessions", &request).await?) })?;
+    if let Some(prefix) = prefix {
+        return attach::enter(client, created.session.name, false, prefix);
+    }
     match context.json {
         true => context.out.json(&created.session)?,
         false => context.out.line(created.session.name.as_str())?,
     }
     Ok(Exit::Done)
+}
+
+/// Without any command, on a terminal: a new session of `$SHELL`, attached.
+pub(super) fn shell(context: &mut Context) -> Done {
+    let help = "no command given (termalive --help lists them; on a terminal it is a new session of $SHELL)";
+    let prefix = attach::prepare(context, None).map_err(|why| match attach::on_terminal() {
+        true => why,
+        false => wrong(help),
+    })?;
+    let client = context.client()?;
+    let remote = client.host.address.is_remote();
+    let base =
+        std::env::var_os("SHELL").and_then(|shell| Path::new(&shell).file_name()?.to_str()?.parse::<Name>().ok());
+    let base = base.map_or_else(|| "shell".to_owned(), |name| name.to_string());
+    let created = converse(async {
+        for _ in 0..NAMES {
+            let taken: Vec<SessionInfo> = client.get("/v1/sessions?all=1").await?;
+            let name = free_name(&base, |name| taken.iter().any(|session| session.name.as_str() == name));
+            let request = NewSession {
+                name,
+                cwd: if remote { None } else { Some(folder(None)?) },
+                env: (!remote).then(environment),
+                umask: (!remote).then(umask),
+                size: Some(attach::size()),
+                ..NewSession::default()
+            };
+            match client.post::<Created>("/v1/sessions", &request).await {
+                Err(ClientError::Api(error)) if error.code == Code::Exists => {} // somebody was faster
+                created => return Ok(created?.session),
+            }
+        }
+        Err(failed(format!("no name is free: termalive new NAME --attach takes yours (tried {NAMES} names)")))
+    })?;
+    attach::enter(client, created.name, false, prefix)
+}
+
+/// `bash`, `bash-2`, …
+fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut name = base.to_owned();
+    for n in 2.. {
+        if !taken(&name) {
+            break;
+        }
+        name = format!("{base}-{n}");
+    }
+    name
 }
 
 /// `remote`: folder, environment and umask of this command mean nothing there; the host user's are taken.
@@ -207,6 +267,13 @@ mod tests {
         for bad in ["", "=x", "A B=c", "A\0=c"] {
             assert!(pair(bad).unwrap_err().contains("K=V"), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_shell_gets_the_first_free_name() {
+        let taken = ["bash", "bash-2", "bash-4"];
+        assert_eq!(free_name("bash", |name| taken.contains(&name)), "bash-3");
+        assert_eq!(free_name("zsh", |name| taken.contains(&name)), "zsh");
     }
 
     #[test]

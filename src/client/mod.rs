@@ -5,6 +5,7 @@
 //! that `config::Paths` names, or over TCP. Nothing here prints, and nothing starts a host unless [`Setup::autostart`] says so.
 
 mod address;
+mod attach;
 mod connect;
 mod error;
 mod events;
@@ -15,6 +16,7 @@ mod start;
 mod turns;
 
 pub use address::{Address, Credentials, Stream, Token};
+pub use attach::{Attach, Shown};
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
 pub use events::Events;

@@ -202,7 +202,7 @@ fn excerpt(answer: &[u8]) -> String {
 }
 
 /// 128 random bits: two requests never share a key by chance.
-fn fresh_key() -> Result<String, ClientError> {
+pub(super) fn fresh_key() -> Result<String, ClientError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|why| ClientError::System {
         what: "get random bytes".to_owned(),

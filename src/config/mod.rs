@@ -39,6 +39,8 @@ pub struct Config {
     pub ask: AskConfig,
     /// Of TCP.
     pub http: HttpConfig,
+    /// Of attached terminals.
+    pub attach: AttachConfig,
 }
 
 /// `[host]`.
@@ -107,6 +109,13 @@ pub struct HttpConfig {
     pub max_per_peer: usize,
     /// Answers that go on (follows) at once of one address.
     pub max_follows: usize,
+}
+
+/// `[attach]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachConfig {
+    /// The key before a command for `attach` itself, as its control byte.
+    pub prefix: u8,
 }
 
 /// `[wait]`.

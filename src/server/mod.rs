@@ -4,6 +4,7 @@
 //! pulled by its connection and never pushed to.
 
 mod asks;
+mod attach;
 mod auth;
 mod before;
 mod events;
@@ -17,6 +18,7 @@ mod search;
 mod sessions;
 mod turns;
 mod typing;
+mod watching;
 mod ws;
 
 pub use host::host_main;

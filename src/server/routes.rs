@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, auth, events, follow, screen, search, sessions, turns, typing, ws};
+use super::{App, attach, auth, events, follow, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -33,6 +33,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                     .route("/signal", web::post().to(sessions::signal))
                     .route("/restart", web::post().to(sessions::restart))
                     .route("/log", web::get().to(follow::log))
+                    .route("/attach", web::get().to(attach::attach))
                     .route("/screen", web::get().to(screen::show))
                     .route("/follow", web::get().to(ws::follow)),
             ),

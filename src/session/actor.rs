@@ -4,7 +4,8 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
-use super::answering::{Answering, Attachments};
+use super::answering::Answering;
+use super::attached::Attached;
 use super::changes::{self, Changes, What};
 use super::clock::Clock;
 use super::ending::Ending;
@@ -17,7 +18,7 @@ use super::typing::Tickets;
 use super::typist::Typist;
 use crate::keeper::Link;
 use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_duration};
+use crate::model::{Event, Process, Record, Seq, SessionId, Size, Status, format_duration};
 use crate::pty::PtyFd;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
@@ -74,8 +75,8 @@ pub struct SessionActor {
     pub(super) typist: Typist,
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
+    pub(super) attached: Attached,
     pub(super) answering: Answering,
-    pub(super) attachments: Attachments,
     /// The screen, while somebody has use for it.
     pub(super) screen: Option<Addr<ScreenActor>>,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
@@ -126,8 +127,8 @@ impl SessionActor {
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
+            attached: Attached::default(),
             answering: Answering::default(),
-            attachments: Attachments::default(),
             screen: None,
             owed: VecDeque::new(),
             ending: None,
@@ -219,6 +220,16 @@ impl SessionActor {
         }
     }
 
+    pub(super) fn resize(&mut self, size: Size) -> Result<(), ApiError> {
+        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
+        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
+        pty.get_ref()
+            .resize(size)
+            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
+        self.put_surely(Event::Resize(size));
+        Ok(())
+    }
+
     pub(super) fn give_up_reason(&self) -> String {
         let policy = &self.meta.spec.restart;
         format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
@@ -249,7 +260,9 @@ impl Actor for SessionActor {
         self.arm_reading(ctx);
         self.pump_typing(ctx);
         self.catch_up(ctx);
-        ctx.run_interval(HEARTBEAT, |act, _| {
+        self.answering.begin_at(self.sum.output);
+        ctx.run_interval(HEARTBEAT, |act, ctx| {
+            act.read_ahead(ctx);
             let log = act.clock.stamp().log;
             if let Some(io) = &mut act.io {
                 io.ring.beat(log);
@@ -274,11 +287,9 @@ impl Handler<Describe> for SessionActor {
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> Self::Result {
         let state = info::state(&self.sum, self.stage, self.reason.is_some());
+        let info = info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued());
         MessageResult(Snapshot {
-            info: SessionInfo {
-                attached: self.attachments.all,
-                ..info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued())
-            },
+            info: SessionInfo { attached: self.attached.count(), ..info },
             summary: self.sum.clone(),
             feed: self.feed.clone(),
             now: self.clock.stamp(),
@@ -300,13 +311,7 @@ impl Handler<Resize> for SessionActor {
     type Result = Result<(), ApiError>;
 
     fn handle(&mut self, Resize(size): Resize, _: &mut Context<Self>) -> Self::Result {
-        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
-        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
-        pty.get_ref()
-            .resize(size)
-            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
-        self.put_surely(Event::Resize(size));
-        Ok(())
+        self.resize(size)
     }
 }
 

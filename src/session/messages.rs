@@ -1,5 +1,6 @@
 //! What can be asked of a session's actor.
 
+use super::attached::Watcher;
 use super::summary::Summary;
 use super::typist::Manner;
 use crate::log::Feed;
@@ -60,17 +61,6 @@ pub struct Opened {
     pub told: Told,
 }
 
-/// A person's terminal is attached, or gone again: each says both. While one that types is there, the host answers no
-/// queries of the program.
-#[derive(Message, Clone, Copy)]
-#[rtype(result = "()")]
-pub struct Attached {
-    /// It has come; else it goes.
-    pub here: bool,
-    /// It only looks on: what the program asks isn't answered by it.
-    pub read_only: bool,
-}
-
 /// Starts the next run.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
@@ -123,6 +113,52 @@ pub struct Type {
     /// How long the program may take to read it.
     pub timeout: Duration,
 }
+
+/// A client attaches. In one turn: it is counted, the session has its size where it leads, and it knows where to read on.
+#[derive(Message)]
+#[rtype(result = "Result<Watching, ApiError>")]
+pub struct Attach {
+    /// The client; it is attached as long as this is held elsewhere.
+    pub watcher: Arc<Watcher>,
+    /// Its word for itself.
+    pub client: String,
+}
+
+/// The answer to [`Attach`].
+pub struct Watching {
+    /// Whose.
+    pub id: SessionId,
+    /// The newest run.
+    pub run: u32,
+    /// How much of what this client typed is in the log.
+    pub typed: u64,
+    /// Where to read on.
+    pub feed: Arc<Feed>,
+}
+
+/// An attached client types. Answers when it is typed: false when it was not, as nothing runs.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct Keystrokes {
+    /// Who; the session's size follows it.
+    pub watcher: Arc<Watcher>,
+    /// Its word for itself.
+    pub client: String,
+    /// How much it has typed with this.
+    pub upto: u64,
+    /// At most [`crate::wire::TYPING_FRAME`].
+    pub keys: Vec<u8>,
+}
+
+/// The size of a client's terminal, or that of the session's, has changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reassert(pub Arc<Watcher>);
+
+/// A client has gone: perhaps another one leads now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Gone(pub Arc<Watcher>);
 
 /// Changes the terminal's size.
 #[derive(Message)]

@@ -2,6 +2,7 @@
 
 mod actor;
 mod answering;
+mod attached;
 mod birth;
 mod changes;
 mod clock;
@@ -21,6 +22,7 @@ mod typing;
 mod view;
 
 pub use actor::{Services, SessionActor, Tuning};
+pub use attached::Watcher;
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
 pub use changes::{Changes, Noted, What};
 pub use clock::wall_now;

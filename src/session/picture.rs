@@ -184,6 +184,9 @@ impl Picture {
 
     fn save(&mut self, view: &LogView, keep: &Keep) {
         self.fresh = 0;
+        if view.feed().is_closed() {
+            return; // the session is removed: nothing of it is kept
+        }
         let Some((seq, frame)) = self.keyframe() else { return };
         let id = view.id();
         let mut batch = MetaBatch::new().put_keyframe(id, seq, &frame);

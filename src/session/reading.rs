@@ -77,7 +77,7 @@ impl SessionActor {
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
                 self.modes.scan(&record.body);
-                self.answering.look(&record);
+                self.answering.look(&record, self.sum.output);
                 ring.set_modes(self.modes.pack());
                 self.sum.apply(&record);
                 taken.push(record);

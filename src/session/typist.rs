@@ -34,6 +34,9 @@ pub enum Manner {
     Paste,
     /// As it is: keys, raw bytes.
     Verbatim,
+    /// As it is, what a person types: each client has one such text waiting at most, and a line may be of any length, as at a
+    /// terminal.
+    Keystrokes,
 }
 
 /// How the program reads, when typing begins.
@@ -148,7 +151,8 @@ impl Typist {
     /// Queues a text. It comes back when too much waits already.
     pub fn push(&mut self, job: Job) -> Result<(), Job> {
         let bytes: usize = self.waiting.iter().map(|j| j.text.len()).sum();
-        if self.waiting.len() >= MAX_WAITING || bytes + job.text.len() > MAX_WAITING_BYTES {
+        let full = self.waiting.len() >= MAX_WAITING || bytes + job.text.len() > MAX_WAITING_BYTES;
+        if full && job.manner != Manner::Keystrokes {
             return Err(job);
         }
         self.waiting.push_back(job);
@@ -232,7 +236,9 @@ impl Typist {
     /// The answer to [`Act::Begin`]: `typed` is the text as it will be typed, or why it can't be.
     pub fn begin(&mut self, reading: Reading, typed: Result<Vec<u8>, String>) {
         let Some(active) = &mut self.active else { return };
-        let typed = typed.and_then(|bytes| check_lines(&bytes, reading).map(|()| bytes));
+        let checked = active.job.manner != Manner::Keystrokes;
+        let typed =
+            typed.and_then(|bytes| if checked { check_lines(&bytes, reading).map(|()| bytes) } else { Ok(bytes) });
         active.hidden = reading.canonical && !reading.echo;
         active.echo = reading.echo;
         (active.bytes, active.stage) = match typed {

@@ -7,6 +7,7 @@ use super::screen::{Flow, SYNC_MAX, Screen};
 use crate::model::Cursor;
 use alacritty_terminal::{
     grid::Dimensions,
+    index::Line,
     term::TermMode,
     vte::ansi::{
         CharsetIndex, ClearMode, Handler, LineClearMode, Mode, NamedPrivateMode, PrivateMode, StandardCharset,
@@ -211,7 +212,11 @@ impl Handler for Screen {
             ClearMode::All => self.before_wipe_all(line),
             ClearMode::Saved => return, // nothing is kept above the screen
         }
+        let above = matches!(mode, ClearMode::Above);
         self.term.clear_screen(mode);
+        if above && line == 1 {
+            self.term.grid_mut().reset_region(Line(0)..Line(1)); // the emulator forgets it
+        }
     }
 
     fn clear_tabs(&mut self, mode: TabulationClearMode) {

@@ -325,3 +325,14 @@ impl Ahead {
         }
     }
 }
+
+impl Vt {
+    /// A window of the screen for a terminal of that size, row by row with its colours: what stands right of `from.0` columns and below
+    /// `from.1` rows. Each row ends with the rest of its line blank.
+    pub fn clipped(&mut self, from: (u16, u16), window: Size) -> Vec<Vec<u8>> {
+        self.catch_up();
+        (0..window.rows)
+            .map(|row| dump::clipped(&self.machine, from.0, from.1.saturating_add(row), window.cols))
+            .collect()
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock. `server` and `client` use these types and no others on the network.
 
+mod attach;
 mod error;
 mod events;
 mod follow;
@@ -10,6 +11,7 @@ mod search;
 mod session;
 mod turn;
 
+pub use attach::{AttachHello, AttachLine, AttachOp, AttachQuery, RunEnd, TYPING_FRAME, TYPING_WINDOW};
 pub use error::{ApiError, Code, ErrorBody};
 pub use events::{Change, EventsQuery};
 pub use follow::{

@@ -297,3 +297,30 @@ fn makes_room(grid: &Grid<Cell>, line: i32) -> bool {
     let (room, wide) = (&grid[Line(line)][grid.last_column()], &grid[next][Column(0)]);
     wide.flags.contains(Flags::WIDE_CHAR) && Pen::of(room) == Pen::of(wide)
 }
+
+/// `columns` of one row from column `left` on, with colours; blank after that. A wide character that is cut is left out.
+pub(super) fn clipped(machine: &Machine, left: u16, line: u16, columns: u16) -> Vec<u8> {
+    let grid = machine.term.grid();
+    let (left, line) = (usize::from(left), i32::from(line));
+    let end = grid.columns().min(left + usize::from(columns));
+    let mut out = Vec::new();
+    let mut drawing = Drawing { out: &mut out, pen: Pen::default(), charsets: Charsets::default() };
+    if line < grid.screen_lines() as i32 && left < end {
+        let row = &grid[Line(line)][Column(left)..Column(end)];
+        for (at, cell) in row.iter().enumerate() {
+            let half = cell.flags.contains(Flags::WIDE_CHAR_SPACER);
+            let cut = cell.flags.contains(Flags::WIDE_CHAR) && at + 1 == row.len();
+            match (half, at) {
+                (true, 0) => drawing.put(b" "),
+                (true, _) => {}
+                (false, _) if cut => drawing.put(b" "),
+                (false, _) => drawing.cell(cell),
+            }
+        }
+    }
+    drawing.plain();
+    if end.saturating_sub(left) < usize::from(columns) {
+        drawing.put(b"\x1b[K");
+    }
+    out
+}
