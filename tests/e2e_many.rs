@@ -91,6 +91,17 @@ fn many_sessions_leave_nothing_behind() {
     assert_eq!(host.ok(["list", "--all", "-q"]), "");
 }
 
+#[test]
+fn many_sessions_end_with_their_host() {
+    let count = env_number("TERMALIVE_TEST_SESSIONS", 300);
+    let host = Host::start();
+    each(count, |n| drop(host.ok(["new", &format!("s{n}"), "--", "sleep", "1000"])));
+    let home = host.home();
+    host.ok(["stop", "-y"]);
+    let left = || processes_with(home.to_str().unwrap());
+    wait_for("the last process to be gone", || left().is_empty().then_some(()));
+}
+
 /// The whole life of so many sessions at once.
 fn round(host: &Host, count: u64) {
     let names: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();
