@@ -41,3 +41,31 @@ async fn beat() {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LogTime, Seq, SessionId};
+    use crate::ring::Ring;
+
+    /// The time that the next owner of a ring would go on at.
+    fn told(ring: &Ring) -> LogTime {
+        Ring::adopt(ring.fd().try_clone().unwrap()).unwrap().1.log_time
+    }
+
+    #[actix_rt::test]
+    async fn every_ring_has_its_sessions_time() {
+        let rings: Vec<Ring> = (1..=3).map(|n| Ring::create(SessionId([n; 16]), Seq(1)).unwrap()).collect();
+        for (ring, hours) in rings.iter().zip(1..) {
+            join(ring.pulse(), Rc::new(Clock::from(LogTime(hours * 3_600_000_000))));
+        }
+        for (ring, hours) in rings.iter().zip(1..) {
+            while told(ring) < LogTime(hours * 3_600_000_000) {
+                tokio::task::yield_now().await; // the timer beats, or the test hangs
+            }
+        }
+        let pulses: Vec<Pulse> = rings.iter().map(Ring::pulse).collect();
+        drop(rings);
+        assert!(pulses.iter().all(|pulse| !pulse.beat(LogTime(1))), "a ring that is gone leaves");
+    }
+}
