@@ -22,5 +22,5 @@ mod writer;
 pub use lines::timestamp;
 pub use machine::Follow;
 pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
-pub use reply::{MAX_REPLY, ReplyText, TooLong};
+pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
 pub use screen::{MakeScreen, Screen};

@@ -111,7 +111,7 @@ impl Follow {
             screen.feed(at, now, &rest[..part], rows);
             at = after(at, part);
             if let Some(prompt) = &mut self.prompt {
-                prompt.read_on(at, was_on, || screen.open_text());
+                prompt.read_on(&rest[..part], at, was_on, || screen.open_text());
             }
             rest = &rest[part..];
             self.fed = true;
@@ -208,6 +208,7 @@ impl Follow {
         if !known.is_empty() && new.is_empty() {
             return;
         }
+        self.answered |= !new.is_empty();
         let (seq, wall) = self.read;
         self.writer.row(row.end.max(self.floor), new, lf, seq, wall, out);
     }

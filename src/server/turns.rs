@@ -10,9 +10,10 @@ use super::resolve::{Ground, ground, turn as mark_of};
 use super::sessions::find;
 use super::typing::{Wanted, submit};
 use super::{App, failed, no_answer};
-use crate::follow::{Bound, End, Plan, ReplyText, timestamp};
-use crate::model::{Event, InputText, KIB, Seq};
-use crate::session::messages::Describe;
+use crate::follow::{End, Plan, ReplyText, again, timestamp};
+use crate::model::{Event, InputText, KIB, Kind, Seq};
+use crate::session::LogView;
+use crate::session::messages::{Describe, Snapshot};
 use crate::session::summary::TurnMark;
 use crate::session::typist::Manner;
 use crate::stop::Conditions;
@@ -108,24 +109,34 @@ async fn number_of(app: &App, name: &str, text: &str) -> Result<u64, ApiError> {
 /// A program that has just been started isn't typed at before its prompt stands: what it echoes before that is no answer.
 async fn ready(app: &App, name: &str, deadline: Instant) -> Result<(), ApiError> {
     let found = find(app, name).await?;
-    let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
-    let mut newest = snapshot.feed.newest();
-    let sum = snapshot.summary;
-    let Some(started) = sum.started_at.filter(|_| sum.turn.is_none_or(|turn| turn.run != sum.run)) else {
-        return Ok(());
-    };
-    let micros = |later: i64| Duration::from_micros(u64::try_from(later.saturating_sub(started.0)).unwrap_or(0));
-    let age = micros(snapshot.now.wall.0);
-    let until = deadline.min(Instant::now() + READY_MAX.saturating_sub(age));
-    let mut wrote = sum.last_output_at.is_some_and(|at| at >= started);
-    while Instant::now() < until && snapshot.live {
-        let quiet = if wrote { until.min(Instant::now() + READY_QUIET) } else { until };
+    let mut until = None;
+    loop {
+        let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+        let mut newest = snapshot.feed.newest();
+        let sum = &snapshot.summary;
+        let Some(started) = sum.started_at.filter(|_| sum.turn.as_ref().is_none_or(|turn| turn.run != sum.run)) else {
+            return Ok(());
+        };
+        let age = u64::try_from(snapshot.now.wall.0.saturating_sub(started.0)).unwrap_or(0);
+        let left = READY_MAX.saturating_sub(Duration::from_micros(age));
+        let until = *until.get_or_insert_with(|| deadline.min(Instant::now() + left));
+        if Instant::now() >= until || !snapshot.live {
+            return Ok(());
+        }
+        let stands = prompt_stands(app, snapshot).await?;
+        let quiet = if stands { until.min(Instant::now() + READY_QUIET) } else { until };
         match tokio::time::timeout_at(quiet, newest.changed()).await {
-            Ok(Ok(())) => wrote = true,
-            Ok(Err(_)) | Err(_) => break,
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// The last that was printed is no whole row.
+async fn prompt_stands(app: &App, snapshot: Snapshot) -> Result<bool, ApiError> {
+    let view = LogView::new(snapshot.feed, app.log());
+    let records = view.read_async(snapshot.summary.seq, 1).await.map_err(failed)?;
+    Ok(records.last().is_some_and(|last| last.kind == Kind::Output && last.body.last() != Some(&b'\n')))
 }
 
 /// Reads until the reply is whole, or the time is over; without a deadline, what there is.
@@ -161,8 +172,8 @@ async fn wait_for(
         }
     }
     let end = reading.end().ok_or_else(|| no_answer("the reading was cut off"))?;
-    let again = match end.upto {
-        Some(upto) => Some(up_to(&reading, upto).await?),
+    let again = match again(reading.plan(), end) {
+        Some(plan) => Some(text_of(&reading, plan).await?),
         None => None,
     };
     drop(ask);
@@ -177,11 +188,9 @@ fn finish(text: ReplyText, plan: &Plan, end: &End, again: Option<ReplyText>) -> 
     })
 }
 
-/// The same reading up to a place.
-async fn up_to(reading: &Reading, upto: crate::model::Cursor) -> Result<ReplyText, ApiError> {
-    let plan = reading.plan().clone();
-    let conditions = Conditions::default();
-    let (mut again, _go_on) = reading.again(Plan { to: Some(Bound::Cursor(upto)), conditions, follow: false, ..plan });
+/// What another reading of the same log prints.
+async fn text_of(reading: &Reading, plan: Plan) -> Result<ReplyText, ApiError> {
+    let (mut again, _go_on) = reading.again(plan);
     let mut text = ReplyText::default();
     while let Some(frames) = again.next().await {
         frames?.iter().for_each(|frame| text.frame(frame));

@@ -41,9 +41,8 @@ pub struct Open<'a> {
 /// Why a reply is taken for whole, or not waited for any longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The program's prompt stands again: so much at the end of the cursor's row. With the place where the line editor began
-    /// to read, if it said so: the answer ends there.
-    Prompt(String, Option<Cursor>),
+    /// The program's prompt stands again: so much at the end of the cursor's row.
+    Prompt(String),
     /// No output for long enough. `whole`: nothing better was to be expected.
     Quiet {
         /// See above.
@@ -66,8 +65,13 @@ pub struct Prompt {
     editing: bool,
     /// It says so behind its prompt.
     late: bool,
+    /// Where it left off with Enter: what stands before is echo.
+    left: Option<Cursor>,
     /// Where it began to read since Enter.
     again: Option<Cursor>,
+    /// Line feeds since it began to read, and how many there were in the prompt that is known.
+    height: usize,
+    known_height: usize,
     stage: Stage,
     /// When the first output is late; nothing once that was looked at.
     first_until: Option<LogTime>,
@@ -99,7 +103,10 @@ impl Prompt {
             known: String::new(),
             editing: false,
             late: false,
+            left: None,
             again: None,
+            height: 0,
+            known_height: 0,
             stage: Stage::Before,
             first_until: None,
             last_output: LogTime::default(),
@@ -112,14 +119,36 @@ impl Prompt {
         self.modes.scan_to_paste(bytes)
     }
 
-    /// The bytes up to `at` were shown to the screen; `open`: the row of the cursor there.
-    pub fn read_on(&mut self, at: Cursor, was_on: bool, open: impl FnOnce() -> String) {
+    /// The next bytes, up to `at`, were shown to the screen; `open`: the row of the cursor there.
+    pub fn read_on(&mut self, bytes: &[u8], at: Cursor, was_on: bool, open: impl FnOnce() -> String) {
         match (was_on, self.pastes()) {
-            (false, true) if self.stage == Stage::Before => self.before = open(),
-            (false, true) if self.stage == Stage::Answering => self.again = Some(at),
-            (true, false) => self.again = None,
-            _ => {}
+            (false, true) => {
+                self.height = 0;
+                match self.stage {
+                    Stage::Before => self.before = open(),
+                    Stage::Answering => self.again = Some(at),
+                    Stage::Typing | Stage::Entered => {}
+                }
+            }
+            (true, false) => {
+                self.again = None;
+                if self.stage == Stage::Answering && self.editing {
+                    self.left.get_or_insert(at);
+                }
+            }
+            (true, true) => self.height += memchr::memchr_iter(b'\n', bytes).count(),
+            (false, false) => {}
         }
+    }
+
+    /// Where the answer begins, if the line editor said so.
+    pub fn begins(&self) -> Option<Cursor> {
+        self.left
+    }
+
+    /// Where the line editor began to read again, if it said so before its prompt.
+    pub fn ends(&self) -> Option<Cursor> {
+        self.again.filter(|_| !self.late)
     }
 
     /// The line editor says that it reads.
@@ -153,6 +182,7 @@ impl Prompt {
         };
         self.known = if known.len() <= PROMPT_MAX { known } else { String::new() };
         self.editing = self.pastes();
+        self.known_height = self.height;
         self.late = self.editing && own.is_none() && !standing.trim().is_empty();
         self.stage = Stage::Typing;
         self.last_output = now;
@@ -202,9 +232,9 @@ impl Prompt {
     fn judge(&self, silence: Duration, open: &Open<'_>) -> Option<Answer> {
         let quiet = silence >= self.rule.quiet;
         let long = |least: Duration| silence >= least.min(self.rule.quiet);
-        if let (true, Some(at)) = (self.pastes(), self.again) {
-            let again = self.again(open.text).filter(|_| long(if self.editing { SETTLE } else { STANDS }));
-            let prompt = again.map(|prompt| Answer::Prompt(prompt, (!self.late).then_some(at)));
+        if self.pastes() && self.again.is_some() {
+            let again = self.again(open.text) && long(if self.editing { SETTLE } else { STANDS });
+            let prompt = again.then(|| Answer::Prompt(self.prompt_of(open.text)));
             return prompt.or_else(|| quiet.then_some(Answer::Quiet { whole: false }));
         }
         let busy = self.editing && !self.pastes();
@@ -216,7 +246,7 @@ impl Prompt {
             None => false,
         };
         if stands {
-            return Some(Answer::Prompt(self.prompt_of(open.text), None));
+            return Some(Answer::Prompt(self.prompt_of(open.text)));
         }
         let whole = open.answered && !busy && (open.paints || !self.expected());
         let asks = self.expected() && silence >= ASKS.max(self.rule.quiet) && looks_like_a_question(open.text);
@@ -228,10 +258,14 @@ impl Prompt {
         !self.known.is_empty() || self.editing
     }
 
-    /// What of a row is the prompt that is read at again, if it is no continuation.
-    fn again(&self, text: &str) -> Option<String> {
-        let known = self.known.is_empty() && !text.trim().is_empty();
-        (known || self.stands(text).is_some()).then(|| self.prompt_of(text))
+    /// True when the row is the prompt of the next text, and doesn't ask for more of this one: only a prompt of one row does.
+    fn again(&self, text: &str) -> bool {
+        let visible = !text.trim().is_empty();
+        match (self.known_height > 0, self.height > 0) {
+            (true, false) => false,
+            (_, true) => visible,
+            (false, false) => visible && (self.known.is_empty() || self.stands(text).is_some()),
+        }
     }
 
     fn prompt_of(&self, text: &str) -> String {
@@ -245,7 +279,8 @@ impl Prompt {
         if self.known.is_empty() || text.trim().is_empty() {
             return None;
         }
-        if counted(text).eq(counted(&self.known)) {
+        let first = self.seen.first().is_some_and(|first| first == text);
+        if first || counted(text).eq(counted(&self.known)) {
             return Some(Match::Exactly);
         }
         if text.ends_with(&self.known) {
@@ -312,7 +347,7 @@ mod tests {
         let show = |prompt: &mut Prompt, bytes: &str, at: u32| {
             let was_on = prompt.pastes();
             assert_eq!(prompt.part(bytes.as_bytes()), bytes.len());
-            prompt.read_on(Cursor { byte: at, ..Cursor::default() }, was_on, String::new);
+            prompt.read_on(bytes.as_bytes(), Cursor { byte: at, ..Cursor::default() }, was_on, String::new);
         };
         if paste.is_some() {
             show(&mut prompt, "\x1b[?2004h", 0);
@@ -329,7 +364,7 @@ mod tests {
         while let Some(at) = prompt.deadline() {
             if let Some(answer) = prompt.look(at, &Open { text, paints, answered: true }) {
                 let said = match answer {
-                    Answer::Prompt(prompt, at) => format!("{prompt:?}{}", if at.is_some() { " read" } else { "" }),
+                    Answer::Prompt(text) => format!("{text:?}{}", if prompt.ends().is_some() { " read" } else { "" }),
                     Answer::Quiet { whole } => format!("{}", if whole { "quiet" } else { "gave up" }),
                 };
                 return format!("{said} {}", at.0 / 1_000_000);
@@ -368,6 +403,39 @@ mod tests {
     }
 
     #[test]
+    fn after_a_prompt_that_asked_for_more_the_first_one_comes_back() {
+        let mut prompt = Prompt::new(rule(false));
+        prompt.typed_before("sqlite> ");
+        prompt.begin("   ...> ", LogTime(0));
+        assert_eq!(prompt.stands("sqlite> "), Some(Match::Exactly));
+        assert_eq!(prompt.stands("sqlite2> "), None);
+    }
+
+    #[test]
+    fn a_prompt_of_several_rows_is_none_of_one_row() {
+        for (above, now, again) in [("\n", "\n", true), ("\n", "", false), ("", "\n", true), ("", "", false)] {
+            let mut prompt = Prompt::new(rule(false));
+            let mut at = Cursor::default();
+            let mut show = |prompt: &mut Prompt, bytes: &str| {
+                let was_on = prompt.pastes();
+                prompt.part(bytes.as_bytes());
+                at.byte += 1;
+                prompt.read_on(bytes.as_bytes(), at, was_on, String::new);
+            };
+            show(&mut prompt, "\x1b[?2004h");
+            show(&mut prompt, above);
+            prompt.begin("$ ", LogTime(0));
+            prompt.event(&Event::Typed { of: Default::default(), step: Step::Enter, n: 0 });
+            prompt.output(LogTime(0));
+            show(&mut prompt, "\x1b[?2004l");
+            show(&mut prompt, "\x1b[?2004h");
+            show(&mut prompt, now);
+            assert_eq!(prompt.again("> "), again, "{above:?} {now:?}");
+            assert_eq!((prompt.begins().unwrap().byte, prompt.ends().unwrap().byte), (3, 4));
+        }
+    }
+
+    #[test]
     fn a_program_that_paints_is_done_when_it_is_quiet() {
         assert_eq!(verdict("> ask", "> ask", None, true, false), "\"> ask\" 3000");
         assert_eq!(verdict("> ask", "status", None, true, false), "quiet 3000");
@@ -387,7 +455,7 @@ mod tests {
         assert_eq!(prompt.known(), ">>> ");
         let mut prompt = Prompt::new(rule(false));
         assert_eq!(prompt.part(b"abc\x1b[?2004h$ "), 11);
-        prompt.read_on(Cursor::default(), false, || "abc".to_owned());
+        prompt.read_on(b"", Cursor::default(), false, || "abc".to_owned());
         prompt.begin("abc$ ", LogTime(0));
         assert_eq!(prompt.known(), "$ ");
     }
