@@ -222,7 +222,11 @@ impl Follow {
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
         self.started = start;
+        let from_turn = self.plan.from_turn;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
+            if !from_turn {
+                screen.new_row();
+            }
             let text = screen.open_text();
             screen.baseline();
             text

@@ -172,7 +172,8 @@ impl Prompt {
 
     /// The turn begins; `standing`: the row of the cursor.
     pub fn begin(&mut self, standing: &str, now: LogTime) {
-        let own = standing.strip_prefix(self.before.as_str()).filter(|own| self.pastes() && !own.trim().is_empty());
+        let before = if self.height == 0 { self.before.as_str() } else { "" }; // a row above, else
+        let own = standing.strip_prefix(before).filter(|own| self.pastes() && !own.trim().is_empty());
         let shorter = self.seen.iter().filter(|seen| standing.ends_with(seen.as_str()));
         let whole = own.unwrap_or(standing);
         let known = match shorter.min_by_key(|seen| seen.len()) {
@@ -457,6 +458,9 @@ mod tests {
         assert_eq!(prompt.part(b"abc\x1b[?2004h$ "), 11);
         prompt.read_on(b"", Cursor::default(), false, || "abc".to_owned());
         prompt.begin("abc$ ", LogTime(0));
-        assert_eq!(prompt.known(), "$ ");
+        assert_eq!((prompt.known(), prompt.late), ("$ ", false));
+        prompt.read_on(b"dir\r\n$ ", Cursor::default(), true, String::new);
+        prompt.begin("$ ", LogTime(0));
+        assert_eq!((prompt.known(), prompt.late), ("$ ", false));
     }
 }

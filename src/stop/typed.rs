@@ -70,7 +70,7 @@ impl TypedEcho {
         }
         let framed = || (self.by_program && self.at == 0).then(|| reached(text, 0, folded.bare()?)).flatten();
         let found = match self.at > 0 && !self.goes_on {
-            true => self.prompted(text, row),
+            true => self.prompted(text, &folded),
             false => reached(text, self.at, &folded.text).or_else(framed),
         };
         self.goes_on = found.is_some();
@@ -90,15 +90,17 @@ impl TypedEcho {
         false
     }
 
+    /// The prompt alone; what stood there may have had the end of an unfinished row before it.
     fn is_prompt(&self, row: &str) -> bool {
-        !self.prompt.is_empty() && row == self.prompt
+        let row = row.trim_end();
+        !row.is_empty() && self.prompt.ends_with(row)
     }
 
     /// The next line behind the prompt: a line reader has answered the one before.
-    fn prompted(&self, text: &FoldedText, row: &str) -> Option<usize> {
+    fn prompted(&self, text: &FoldedText, row: &FoldedRow<'_>) -> Option<usize> {
         let line = text.line_at(self.at);
-        let typed = FoldedRow::new(row.strip_prefix(self.prompt.as_str())?);
-        (!self.prompt.is_empty() && typed.text == text.text[line.clone()]).then_some(line.end)
+        let prompt = row.text.strip_suffix(&text.text[line.clone()])?;
+        (!prompt.is_empty() && FoldedRow::new(&self.prompt).text.ends_with(prompt)).then_some(line.end)
     }
 }
 
@@ -137,6 +139,7 @@ mod tests {
             ("", "hello", false, vec!["busy", "hello"], vec!["busy", "hello"]),
             (">>> ", "def f():\n  x\n", false, vec![">>> def f():", "...   x", "...", "1"], vec!["1"]),
             (">>> ", "x\ny\nz", false, vec![">>> x", ">>> y", "1", ">>> z", "2"], vec!["1", "2"]),
+            ("abc>>> ", "x\ny", false, vec!["abc>>> x", "1", ">>> y", "2"], vec!["1", "2"]),
             (">>> ", "x\n\ny", false, vec![">>> x", "1", ">>>", ">>> y", "2", ">>> y"], vec!["1", "2", ">>> y"]),
             (">>> ", "x\ny", false, vec![">>> x", "y", "1", ">>> y"], vec!["1", ">>> y"]),
             ("$ ", "x\n", false, vec!["$ x", "", "1"], vec!["", "1"]),

@@ -58,6 +58,12 @@ impl Rows {
         self.screen.baseline();
     }
 
+    /// Where the cursor stands at the beginning of a blank line, a row begins, also where that line goes on from the one above.
+    pub fn new_row(&mut self) {
+        self.catch_up();
+        self.screen.new_row();
+    }
+
     /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
         match self.ahead.is_empty() {
