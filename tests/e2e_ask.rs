@@ -8,8 +8,13 @@
 mod questions;
 mod support;
 
-use questions::{Dice, Question, bash, python, sqlite};
-use support::{Host, env_number};
+use questions::{Dice, Question, bash, llm, python, sqlite};
+use std::{
+    io::{BufRead, BufReader},
+    os::unix::fs::symlink,
+    path::PathBuf,
+};
+use support::{Host, env_number, project_file};
 
 /// Asks one after the other; then all replies are read again.
 fn rounds(host: &Host, name: &str, question: fn(&mut Dice, usize) -> Question) {
@@ -60,4 +65,43 @@ fn sqlite_shell() {
     let host = Host::start();
     host.ok(["new", "s", "--", "sqlite3"]);
     rounds(&host, "s", sqlite);
+}
+
+/// A real `llm chat` with a scripted model; left out where llm isn't there and can't be installed.
+#[test]
+fn llm_chat() {
+    let agent = project_file("tests/agents/agent");
+    let agents = std::env::var_os("AGENTS_DIR")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache/termalive-agents"));
+    let host = Host::start();
+    if !agents.join("llm/bin/llm").exists() {
+        let install = host.program(&[&agent, "install", "llm"]).env("AGENTS_DIR", agents.to_str().unwrap());
+        if install.run().code != 0 {
+            return; // no network
+        }
+    }
+    symlink(agents.join("llm"), host.path("llm")).unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port().to_string();
+    drop(socket);
+    let log = host.path("requests");
+    let model = host.program(&[&agent, "model", "--log", &log]).env("FAKE_PORT", &port).spawn_piped();
+    let mut model = Model(model);
+    let mut said = String::new();
+    BufReader::new(model.0.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    assert!(said.contains("listening"), "{said}");
+    let dir = format!("AGENTS_DIR={}", host.scratch().display());
+    host.ok(["new", "l", "-e", &dir, "-e", &format!("FAKE_PORT={port}"), "--", &agent, "run", "llm"]);
+    host.ok(["logs", "l", "--until", "^> ?$", "--timeout", "50s"]);
+    rounds(&host, "l", llm);
+}
+
+struct Model(std::process::Child);
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
 }

@@ -152,3 +152,25 @@ pub(crate) fn sqlite(dice: &mut Dice, n: usize) -> Question {
     };
     Question { text, answer: answer.trim_end().to_owned() }
 }
+
+/// What the scripted model of `tests/agents` answers to so many tokens.
+pub(crate) fn model_answer(tokens: usize, marker: &str) -> String {
+    let words: Vec<&str> = "the plan reads each input file once then writes one small report per step so that a later \
+         check can compare what was asked with what was done and stop early when they differ"
+        .split_whitespace()
+        .collect();
+    let token = |i: usize| match i % 40 {
+        0 => format!("{}Step{}:", if i > 0 { "\n\n" } else { "" }, i / 40 + 1),
+        _ => format!(" {}", words[i % words.len()]),
+    };
+    (0..tokens).map(token).collect::<String>() + "\n\n" + marker
+}
+
+/// With pauses while the model thinks, and between its words.
+pub(crate) fn llm(dice: &mut Dice, n: usize) -> Question {
+    let tokens = 1 + dice.below(90);
+    let (first, delay) = (dice.pick(&["0", "300", "1200"]), dice.pick(&["0", "2", "10"]));
+    let say = dice.pick(&["plan it", "what is > here", "Say DONE when ready;", "日本"]);
+    let text = format!("{n} {say} TOKENS={tokens} DELAY={delay} FIRST={first}");
+    Question { text, answer: model_answer(tokens, "PLAN_DONE") }
+}
