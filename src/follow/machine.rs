@@ -359,7 +359,7 @@ impl Follow {
             turn: self.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        let took = self.anchor.log.since(self.started);
+        let took = if self.plan.from_turn { self.anchor.log.since(self.started) } else { Duration::ZERO };
         End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, begins, ends, seq: self.last, took }
     }
 
