@@ -37,7 +37,7 @@ fn a_reply_says_how_it_ended() {
         let found = (&reply["reply"], &reply["reason"], &reply["complete"]);
         assert_eq!(found, (&json!(wanted), &json!(reason), &json!(code == 0)), "{text}: {reply}");
         if reason != "timeout" {
-            let again = host.cmd(["reply", &name, "--json"]).args(args).run().expect_code(code);
+            let again = host.run(["reply", &name, "--json"]).expect_code(code);
             assert_eq!(serde_json::from_str::<Value>(&again.text()).unwrap(), reply, "{text}: later");
         }
     }

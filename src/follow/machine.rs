@@ -45,8 +45,8 @@ pub struct Follow {
     pub(super) printed: Option<String>,
     /// Of the last record.
     pub(super) anchor: Stamp,
-    /// Log time at the start.
-    pub(super) started: LogTime,
+    /// Log time of the record that the start is, if it is one.
+    pub(super) started: Option<LogTime>,
     /// The last record.
     pub(super) last: Seq,
     /// After the last record.
@@ -103,7 +103,7 @@ impl Follow {
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
-            started: LogTime::default(),
+            started: None,
             last: plan.start.seq,
             reached: plan.start,
             floor: plan.start,
@@ -221,7 +221,6 @@ impl Follow {
         self.begun = true;
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
-        self.started = start;
         let from_turn = self.plan.from_turn;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
             if !from_turn {
@@ -359,7 +358,7 @@ impl Follow {
             turn: self.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        let took = if self.plan.from_turn { self.anchor.log.since(self.started) } else { Duration::ZERO };
+        let took = self.started.map_or(Duration::ZERO, |started| self.anchor.log.since(started));
         End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, begins, ends, seq: self.last, took }
     }
 

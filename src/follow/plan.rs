@@ -96,7 +96,7 @@ pub struct End {
     pub ends: Option<Cursor>,
     /// The last record that was read.
     pub seq: Seq,
-    /// Log time from the start of a turn to that record; else nothing.
+    /// Log time from the record that the start is to that one; nothing where the start is none.
     pub took: Duration,
 }
 

@@ -23,6 +23,9 @@ impl Follow {
         let at = record.at;
         let place = Cursor::at(record.seq);
         let marks = self.plan.from_turn || record.kind == Kind::Starting;
+        if place == self.plan.start {
+            self.started = Some(at.log);
+        }
         if place >= self.plan.start
             && let Some(end) = self.begin(at.log, marks, out)
         {

@@ -38,6 +38,8 @@ const READY_QUIET: Duration = Duration::from_millis(300);
 const MAX_TURNS: u64 = 1000;
 /// So much of a text is listed, in bytes.
 const PROMPT_SHOWN: usize = 4 * KIB;
+/// Conditions up to so many bytes are kept with the turn: a record of input is small, and the ring holds a few.
+const MAX_ASKED: usize = 4 * KIB;
 const PAGE: usize = 256 * KIB;
 
 pub(super) async fn turn(
@@ -47,7 +49,7 @@ pub(super) async fn turn(
     body: web::Json<TurnRequest>,
 ) -> Answer {
     let TurnRequest { text, from, timeout_ms, wait, when } = body.into_inner();
-    let mut wanted = Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms };
+    let mut wanted = Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms, asked: None };
     if !wait {
         return Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?));
     }
@@ -57,6 +59,8 @@ pub(super) async fn turn(
     let reading_may_take = u64::try_from(app.config.send.timeout.as_millis()).unwrap_or(u64::MAX);
     wanted.timeout_ms = Some(timeout_ms.unwrap_or(u64::MAX).min(reading_may_take));
     ready(&app, &name, deadline).await?;
+    wanted.asked = Some(ReplyQuery { when: when.clone(), ..ReplyQuery::default() }.to_query())
+        .filter(|query| (1..=MAX_ASKED).contains(&query.len()));
     let receipt = submit(&app, &name, &request, wanted).await?;
     let number = receipt.turn.ok_or_else(|| failed("the text opened no turn"))?;
     Ok(stream(wait_for(app, name.into_inner(), number, when, Some(deadline), Some(ask))))
@@ -67,6 +71,7 @@ pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>
     let (name, number) = path.into_inner();
     conditions(&when)?;
     let number = number_of(&app, &name, &number).await?;
+    let when = if when == When::default() { asked(&app, &name, number).await? } else { when };
     if !wait {
         return Ok(HttpResponse::Ok().json(wait_for(app, name, number, when, None, None).await?));
     }
@@ -104,6 +109,21 @@ async fn number_of(app: &App, name: &str, text: &str) -> Result<u64, ApiError> {
     let info = find(app, name).await?.addr.send(Describe).await.map_err(no_answer)?.info;
     let none = || ApiError::new(Code::NoSuchTurn, format!("session {name:?}: nothing was sent yet"));
     info.last_turn.ok_or_else(none)
+}
+
+/// When the reply to a turn was whole for the one who asked; as it is by default where nobody asked.
+async fn asked(app: &App, name: &str, number: u64) -> Result<When, ApiError> {
+    let snapshot = find(app, name).await?.addr.send(Describe).await.map_err(no_answer)?;
+    let ground = ground(app, FollowQuery::default(), snapshot);
+    let first = web::block(move || match mark_of(&ground, number)? {
+        Some(mark) => ground.view.one(mark.seq).map_err(failed),
+        None => Ok(None), // who reads it is told so
+    });
+    let first = first.await.map_err(failed)??;
+    match first.map(|record| record.event()) {
+        Some(Ok(Event::Input { asked: Some(query), .. })) => Ok(ReplyQuery::from_query(&query)?.when),
+        _ => Ok(When::default()),
+    }
 }
 
 /// A program that has just been started isn't typed at before its prompt stands: what it echoes before that is no answer.

@@ -98,6 +98,8 @@ pub struct Type {
     pub from: String,
     /// How long the program may take to read it.
     pub timeout: Duration,
+    /// Of an ask: when its reply is whole.
+    pub asked: Option<String>,
 }
 
 /// Changes the terminal's size.

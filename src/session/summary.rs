@@ -310,6 +310,7 @@ mod tests {
             submit: turn.is_some(),
             echo: true,
             text,
+            asked: None,
         }
     }
 

@@ -144,7 +144,8 @@ impl Case {
             "quiet" => input(rest, Some(last + 1), false),
             "key" => input(rest, None, true),
             "hidden" => match input("", Some(last + 1), false) {
-                Event::Input { turn, part, key, digest, from, submit, echo, .. } => Event::Input {
+                Event::Input { turn, part, key, digest, from, submit, echo, asked, .. } => Event::Input {
+                    asked,
                     turn,
                     part,
                     key,
@@ -193,7 +194,17 @@ impl Case {
 
 pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
     let text = InputText::Shown(unescape(text).as_str().into());
-    Event::Input { turn, part: (0, 1), key: None, digest: 0, from: "cli".into(), submit: turn.is_some(), echo, text }
+    Event::Input {
+        turn,
+        part: (0, 1),
+        key: None,
+        digest: 0,
+        from: "cli".into(),
+        submit: turn.is_some(),
+        echo,
+        text,
+        asked: None,
+    }
 }
 
 /// Reads records; whoever reads gives up at the end.
