@@ -30,7 +30,7 @@ fn verdict(standing: &str, text: &str, paste: Option<bool>, paints: bool, asked:
         if let Some(answer) = prompt.look(at, &Open { text, paints, answered: true }) {
             let said = match answer {
                 Answer::Prompt(text) => format!("{text:?}{}", if prompt.ends().is_some() { " read" } else { "" }),
-                Answer::Quiet { whole } => format!("{}", if whole { "quiet" } else { "gave up" }),
+                Answer::Quiet { whole } => if whole { "quiet" } else { "gave up" }.to_owned(),
             };
             return format!("{said} {}", at.0 / 1_000_000);
         }
