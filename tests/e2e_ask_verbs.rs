@@ -177,3 +177,34 @@ fn an_ask_goes_on_when_the_host_is_killed() {
     assert_eq!(host.json(["reply", "s", "--json"]), reply);
     assert_eq!(host.json(["turns", "s", "--json"]).as_array().unwrap().len(), 1, "typed once");
 }
+
+#[test]
+fn asks_at_once_are_answered_one_after_the_other() {
+    let host = Host::start();
+    host.ok(["new", "b", "--", "bash", "--norc"]);
+    let ask = |n: usize| host.cmd(["ask", "b", &format!("sleep 0.3; echo answer {n}")]).spawn();
+    let asked: Vec<_> = (0..6).map(ask).collect();
+    for (n, asking) in asked.into_iter().enumerate() {
+        assert_eq!(asking.wait().expect_code(0).text(), format!("answer {n}\n"));
+    }
+    let asking = host.cmd(["ask", "b", "sleep 50"]).spawn();
+    wait_for("the seventh turn", || (host.json(["turns", "b", "--json"]).as_array()?.len() == 7).then_some(()));
+    host.run(["ask", "b", "--timeout", "500ms", "echo late"]).expect_error(2, &["busy", "nothing was typed"]);
+    drop(asking);
+}
+
+#[test]
+fn who_goes_away_waits_no_longer() {
+    let host = shell();
+    let asking = host.cmd(["ask", "s", "echo begun; sleep 50"]).env("TERMALIVE_SESSION", "other").spawn();
+    host.wait_text("s", "^begun$");
+    let queued = host.cmd(["ask", "s", "echo never"]).spawn();
+    host.sh("other", SHELL);
+    let back = || host.cmd(["ask", "other", "echo hi"]).env("TERMALIVE_SESSION", "s").run();
+    assert_eq!(back().code, 1, "it would be a circle");
+    drop((asking, queued)); // SIGKILL
+    wait_for("the ask to be forgotten", || (back().code == 0).then_some(()));
+    host.ok(["send", "s", "--keys", "ctrl+c"]);
+    let typed = host.json(["turns", "s", "--json"]);
+    assert_eq!(typed.as_array().unwrap().len(), 1, "{typed}");
+}

@@ -23,6 +23,7 @@ use crate::wire::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -30,6 +31,8 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// Between two signs of life while a reply is waited for. 5 s: so soon a client that has gone away is noticed.
 const BEAT: Duration = Duration::from_secs(5);
+/// After so long a blank line that could not be written has ended the answer. 100 ms: a connection's end is known at once.
+const SEEN: Duration = Duration::from_millis(100);
 /// A program that was just started is given so long to show its first prompt. 3 s: an interpreter on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(3);
 /// Its prompt stands when nothing came for so long.
@@ -55,15 +58,57 @@ pub(super) async fn turn(
     }
     let deadline = deadline(&app, timeout_ms);
     conditions(&when)?;
-    let ask = app.asks.open(wanted.from.as_deref(), &name)?;
+    let ask = app.asks.open(wanted.from.as_deref(), &name, true)?;
     let reading_may_take = u64::try_from(app.config.send.timeout.as_millis()).unwrap_or(u64::MAX);
     wanted.timeout_ms = Some(timeout_ms.unwrap_or(u64::MAX).min(reading_may_take));
-    ready(&app, &name, deadline).await?;
     wanted.asked = Some(ReplyQuery { when: when.clone(), ..ReplyQuery::default() }.to_query())
         .filter(|query| (1..=MAX_ASKED).contains(&query.len()));
-    let receipt = submit(&app, &name, &request, wanted).await?;
-    let number = receipt.turn.ok_or_else(|| failed("the text opened no turn"))?;
-    Ok(stream(wait_for(app, name.into_inner(), number, when, Some(deadline), Some(ask))))
+    let asking = Asking { app, name: name.into_inner(), request, wanted, when, deadline, ask };
+    if !asking.ask.is_first() {
+        return Ok(answer(Stage::Queued(Box::pin(asking.queue())))); // may take long: who goes away doesn't ask
+    }
+    let number = asking.submit().await?;
+    Ok(answer(Stage::Replying(Box::pin(asking.wait(number)))))
+}
+
+/// An ask on its way.
+struct Asking {
+    app: web::Data<App>,
+    name: String,
+    request: HttpRequest,
+    wanted: Wanted,
+    when: When,
+    deadline: Instant,
+    ask: Ask,
+}
+
+impl Asking {
+    /// Until it may type.
+    async fn queue(self) -> Result<Asking, ApiError> {
+        match tokio::time::timeout_at(self.deadline, self.ask.first()).await {
+            Ok(()) => Ok(self),
+            Err(_) => {
+                let what = format!("session {:?} is busy with an earlier ask; nothing was typed", self.name);
+                Err(ApiError::new(Code::NotReading, what))
+            }
+        }
+    }
+
+    async fn reply(self) -> Result<Reply, ApiError> {
+        let number = self.submit().await?;
+        self.wait(number).await
+    }
+
+    /// Types; the number of the turn.
+    async fn submit(&self) -> Result<u64, ApiError> {
+        ready(&self.app, &self.name, self.deadline).await?;
+        let receipt = submit(&self.app, &self.name, &self.request, self.wanted.clone()).await?;
+        receipt.turn.ok_or_else(|| failed("the text opened no turn"))
+    }
+
+    async fn wait(self, number: u64) -> Result<Reply, ApiError> {
+        wait_for(self.app, self.name, number, self.when, Some(self.deadline), Some(self.ask)).await
+    }
 }
 
 pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
@@ -75,9 +120,9 @@ pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>
     if !wait {
         return Ok(HttpResponse::Ok().json(wait_for(app, name, number, when, None, None).await?));
     }
-    let ask = app.asks.open(None, &name)?;
+    let ask = app.asks.open(None, &name, false)?;
     let deadline = deadline(&app, timeout_ms);
-    Ok(stream(wait_for(app, name, number, when, Some(deadline), Some(ask))))
+    Ok(answer(Stage::Replying(Box::pin(wait_for(app, name, number, when, Some(deadline), Some(ask))))))
 }
 
 pub(super) async fn list(app: web::Data<App>, name: web::Path<String>) -> Answer {
@@ -225,21 +270,47 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+/// What an answer waits for.
+enum Stage {
+    /// An earlier ask.
+    Queued(LocalBoxFuture<'static, Result<Asking, ApiError>>),
+    /// A sign that the client is still there: its text is typed next.
+    Turn(Box<Asking>),
+    /// The reply.
+    Replying(LocalBoxFuture<'static, Result<Reply, ApiError>>),
+}
+
 /// One JSON value, blank lines before it.
-fn stream(reply: impl Future<Output = Result<Reply, ApiError>> + 'static) -> HttpResponse {
-    let waiting: Option<LocalBoxFuture<'static, _>> = Some(Box::pin(reply));
-    let body = futures_util::stream::unfold(waiting, |waiting| async {
-        let mut reply = waiting?;
-        let Ok(said) = tokio::time::timeout(BEAT, &mut reply).await else {
-            return Some((Ok(Bytes::from_static(b"\n")), Some(reply)));
-        };
-        let json = match said {
-            Ok(reply) => serde_json::to_vec(&reply),
-            Err(error) => serde_json::to_vec(&ErrorBody { error }),
-        };
-        Some((json.map(Bytes::from).map_err(failed), None))
-    });
+fn answer(stage: Stage) -> HttpResponse {
+    let body = futures_util::stream::unfold(Some(stage), |stage| async { Some(step(stage?).await) });
     HttpResponse::Ok().content_type("application/json").streaming::<_, ApiError>(body)
+}
+
+/// What is written next, and what comes then.
+async fn step(stage: Stage) -> (Result<Bytes, ApiError>, Option<Stage>) {
+    let mut reply = match stage {
+        Stage::Queued(mut queued) => match tokio::time::timeout(BEAT, &mut queued).await {
+            Err(_) => return (Ok(LINE), Some(Stage::Queued(queued))),
+            Ok(Ok(asking)) => return (Ok(LINE), Some(Stage::Turn(Box::new(asking)))),
+            Ok(Err(error)) => return (json(&ErrorBody { error }), None),
+        },
+        Stage::Turn(asking) => {
+            tokio::time::sleep(SEEN).await;
+            Box::pin(asking.reply())
+        }
+        Stage::Replying(reply) => reply,
+    };
+    match tokio::time::timeout(BEAT, &mut reply).await {
+        Err(_) => (Ok(LINE), Some(Stage::Replying(reply))),
+        Ok(Ok(reply)) => (json(&reply), None),
+        Ok(Err(error)) => (json(&ErrorBody { error }), None),
+    }
+}
+
+const LINE: Bytes = Bytes::from_static(b"\n");
+
+fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(failed)
 }
 
 /// The newest turns, oldest first. Blocking.

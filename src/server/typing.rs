@@ -19,6 +19,7 @@ const MAX_TEXT: usize = 4 * crate::model::MIB;
 /// The longest time a sender may wait. A day is longer than any connection lives.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86400);
 
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) text: RawString,
     pub(super) manner: Manner,
