@@ -52,10 +52,12 @@ fn case(text: &str) -> Case {
         end: String::new(),
     };
     let mut conditions = (vec![], vec![], vec![], None, None);
+    let mut reply = false;
     for line in lines.filter(|line| !line.trim().is_empty()) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "#" => {}
+            "reply" => reply = true,
             "until" => conditions.0.push(unescape(rest)),
             "line" => conditions.1.push(unescape(rest)),
             "literal" => conditions.2.push(unescape(rest)),
@@ -74,6 +76,10 @@ fn case(text: &str) -> Case {
     case.records.iter().filter(|record| record.end() <= case.plan.start).for_each(|record| inputs.record(record));
     case.plan.masks = inputs.last();
     case.plan.conditions = Conditions::parse(&until, &lines, &literals, idle, first).unwrap();
+    if reply {
+        let (quiet, first) = (Duration::from_secs(3), first.unwrap_or(Duration::from_secs(120)));
+        case.plan.conditions = case.plan.conditions.for_reply(quiet, first);
+    }
     case
 }
 
