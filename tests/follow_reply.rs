@@ -1,5 +1,7 @@
 //! Replies, as tables: the text and the verdict are the same however the log is looked at, and whenever.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 #[path = "follow/scenario.rs"]
 #[allow(dead_code, reason = "shared with the other readings")]
 mod scenario;
