@@ -6,7 +6,8 @@
 use super::{
     Bound, End, Frame, Plan, exit_code,
     lines::{code_and_signal, timestamp},
-    screen::{MakeScreen, Screen, real},
+    rewrite::Rewrite,
+    screen::{Screen, real},
     writer::Writer,
 };
 use crate::{
@@ -26,7 +27,6 @@ pub struct Follow {
     is_wait: bool,
     ended: bool,
     pub(super) screen: Option<Box<dyn Screen>>,
-    make: MakeScreen,
     pub(super) size: Size,
     /// The screen isn't blank.
     pub(super) fed: bool,
@@ -39,6 +39,7 @@ pub struct Follow {
     pub(super) prompt: Option<Prompt>,
     pub(super) writer: Writer,
     pub(super) typed: TypedEcho,
+    pub(super) rewrite: Rewrite,
     /// Of the send the reading starts from, until it is whole.
     pub(super) typing: Option<Typing>,
     /// What stood on the row of the cursor at a start that is no turn's: printed before.
@@ -73,25 +74,30 @@ pub(super) enum Ending {
     Answer(Answer),
 }
 
+/// What time alone brings about. Of one moment, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// Rows that have stood long enough are judged.
+    Rows,
+    /// The screen has been written anew.
+    Burst,
+    /// A silence is long enough, or a doubt is over.
+    Stop,
+}
+
 impl Follow {
     /// Begins a reading; `now` is shown in its start line.
     pub fn new(plan: Plan, now: Wall) -> Follow {
-        Follow::with_screen(plan, now, real)
-    }
-
-    /// As [`Follow::new`], with another source of rows.
-    pub fn with_screen(plan: Plan, now: Wall, make: MakeScreen) -> Follow {
         let conditions = &plan.conditions;
         let is_wait = conditions.is_wait();
-        let judges = conditions.has_patterns() || (is_wait && plan.from_turn);
+        let judges = conditions.has_patterns() || (conditions.has_idle() && plan.from_turn);
         let needs_rows = plan.content == Content::Rows || judges;
         let lines = plan.lines.filter(|_| plan.after <= plan.start); // who goes on has had the beginning of the tail
         Follow {
             opened: now,
             is_wait,
             ended: false,
-            screen: needs_rows.then(|| make(plan.size)),
-            make,
+            screen: needs_rows.then(|| real(plan.size)),
             size: plan.size,
             fed: false,
             begun: false,
@@ -100,6 +106,7 @@ impl Follow {
             prompt: plan.conditions.reply().map(Prompt::new),
             writer: Writer::new(plan.session.clone(), plan.content, plan.after, lines),
             typed: TypedEcho::default(),
+            rewrite: Rewrite::default(),
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
@@ -110,7 +117,7 @@ impl Follow {
             read: (plan.start.seq, now),
             run: plan.run,
             turn: plan.turn,
-            status: None,
+            status: plan.ended.map(|status| (plan.run, status)),
             over: false,
             plan,
         }
@@ -123,8 +130,9 @@ impl Follow {
 
     /// The first frames of a connection: `hello` and `start`.
     pub fn open(&mut self, out: &mut Vec<Frame>) {
-        let Plan { session, id, run, start, after: next, generation, .. } = self.plan.clone();
-        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next })));
+        let Plan { session, id, run, start, after: next, generation, times, size, .. } = self.plan.clone();
+        let size = times.then_some(size);
+        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next, size })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session, v: 1, id, run, next })));
     }
@@ -133,6 +141,9 @@ impl Follow {
     pub fn record(&mut self, record: &Record, out: &mut Vec<Frame>) -> Option<End> {
         if self.ended || record.end() <= self.plan.scan_from {
             return None;
+        }
+        if self.plan.times {
+            self.writer.at(record.at.log);
         }
         let end = self.read_record(record, out);
         if end.is_none() {
@@ -256,18 +267,22 @@ impl Follow {
 
     /// What time alone brings about, up to `limit`; with it where `inclusive`.
     pub(super) fn advance(&mut self, limit: LogTime, inclusive: bool, out: &mut Vec<Frame>) -> Option<End> {
-        while let Some((at, rows)) = self.next_event() {
+        while let Some((at, due)) = self.next_event() {
             if at > limit || (at == limit && !inclusive) {
                 break;
             }
-            let fired = if rows { self.settle(at, out) } else { self.silence(at) };
+            let fired = match due {
+                Due::Rows => self.settle(at, out),
+                Due::Burst => self.end_burst(out),
+                Due::Stop => self.silence(at),
+            };
             if let Some(fired) = fired {
-                if let (false, Fired::Pattern { row, .. }) = (rows, &fired) {
+                if let (Due::Stop, Fired::Pattern { row, .. }) = (due, &fired) {
                     self.print_up_to(row, out);
                 }
                 return Some(self.fire(fired, self.wall_at(at), out));
             }
-            if self.next_event().is_some_and(|(next, again)| next <= at && again == rows) {
+            if self.next_event().is_some_and(|(next, again)| next <= at && again == due) {
                 break; // no progress: never spin on a deadline that isn't met
             }
         }
@@ -285,16 +300,14 @@ impl Follow {
         prompt.look(now, &Open { text: &text, paints, answered }).map(Fired::Answer)
     }
 
-    /// What comes next by time alone: rows that have stood long enough (true) come before a silence that is long enough.
-    fn next_event(&self) -> Option<(LogTime, bool)> {
-        let stops = self.stops.as_ref()?;
-        let rows = self.screen.as_ref().filter(|_| stops.wants_rows()).and_then(|screen| screen.deadline());
-        let prompt = self.prompt.as_ref().and_then(Prompt::deadline);
-        match (rows, stops.deadline().into_iter().chain(prompt).min()) {
-            (Some(rows), Some(stop)) => Some(if rows <= stop { (rows, true) } else { (stop, false) }),
-            (Some(rows), None) => Some((rows, true)),
-            (None, stop) => stop.map(|stop| (stop, false)),
-        }
+    /// What comes next by time alone.
+    fn next_event(&self) -> Option<(LogTime, Due)> {
+        let wants_rows = self.stops.as_ref().is_some_and(StopSet::wants_rows);
+        let rows = self.screen.as_ref().filter(|_| wants_rows).and_then(|screen| screen.deadline());
+        let stop = self.stops.as_ref().and_then(StopSet::deadline).into_iter();
+        let stop = stop.chain(self.prompt.as_ref().and_then(Prompt::deadline)).min();
+        let events = [(rows, Due::Rows), (self.rewrite.deadline(), Due::Burst), (stop, Due::Stop)];
+        events.into_iter().filter_map(|(at, due)| Some((at?, due))).min()
     }
 
     /// A condition was met: what is printed up to it, and the end.
@@ -371,9 +384,10 @@ impl Follow {
     /// A blank screen, as a new run has it.
     pub(super) fn blank(&mut self) {
         if self.screen.is_some() {
-            self.screen = Some((self.make)(self.size));
+            self.screen = Some(real(self.size));
         }
         self.fed = false;
+        self.rewrite.new_rows();
         if let Some(stops) = &mut self.stops {
             stops.new_rows();
         }

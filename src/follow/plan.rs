@@ -4,7 +4,7 @@
 //! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
-    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Wall},
+    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Status, Wall},
     stop::{Conditions, Input},
     wire::{Content, EndLine, EndReason, Line},
 };
@@ -25,6 +25,8 @@ pub struct Plan {
     pub run: u32,
     /// The last turn at the start, for the end line.
     pub turn: Option<u64>,
+    /// How that run ended, where nothing but its end is waited for and it has ended.
+    pub ended: Option<Status>,
     /// The terminal's size at `scan_from`.
     pub size: Size,
     /// The first record that is given: at or before `start`, so that what stood on the screen is known (pre-roll).
@@ -46,6 +48,8 @@ pub struct Plan {
     pub content: Content,
     /// Every event is printed, not gaps alone.
     pub events_all: bool,
+    /// Lines carry log time, and `size` is the terminal's at `start`.
+    pub times: bool,
     /// What it waits for.
     pub conditions: Conditions,
     /// The last inputs of the run before `start`, oldest first. See [`crate::stop::Inputs`].
@@ -103,7 +107,7 @@ pub struct End {
 /// The exit code of a reading that ended for a reason; `is_wait` when it had stop conditions.
 pub fn exit_code(reason: EndReason, is_wait: bool) -> Exit {
     match reason {
-        EndReason::Pattern | EndReason::Complete => Exit::Done,
+        EndReason::Pattern | EndReason::Screen | EndReason::Complete => Exit::Done,
         EndReason::Exit if is_wait => Exit::Ended,
         EndReason::Exit => Exit::Done,
         EndReason::Idle => Exit::Idle,

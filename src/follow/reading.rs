@@ -7,6 +7,7 @@ use super::{
     Bound, End, Follow, Frame,
     lines::{event_line, is_always_shown},
     machine::Ending,
+    rewrite,
     tail::after,
 };
 use crate::{
@@ -130,14 +131,26 @@ impl Follow {
         self.rows(rows, now, out)
     }
 
-    /// Judges and prints, in order, up to the row that is waited for.
     fn rows(&mut self, rows: Vec<RowEvent>, now: LogTime, out: &mut Vec<Frame>) -> Option<Fired> {
-        for event in rows {
+        let rows = self.rewrite.rows(rows, now);
+        self.judge(rows, out)
+    }
+
+    /// The screen has been written anew.
+    pub(super) fn end_burst(&mut self, out: &mut Vec<Frame>) -> Option<Fired> {
+        let rows = self.rewrite.release();
+        self.judge(rows, out)
+    }
+
+    /// Judges and prints, in order, up to the row that is waited for.
+    fn judge(&mut self, rows: rewrite::Rows, out: &mut Vec<Frame>) -> Option<Fired> {
+        for (event, at) in rows {
             let (row, is_final) = match &event {
                 RowEvent::Judged(row) => (row, false),
                 RowEvent::Final(row) => (row, true),
+                RowEvent::Wiped => continue,
             };
-            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, now));
+            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, at));
             if is_final {
                 self.print(row, !row.more, out);
             } else if let Some(Fired::Pattern { row, .. }) = &fired {
@@ -152,6 +165,14 @@ impl Follow {
 
     /// The reading, or the run, ends here: what stands on the screen is final. `lf`: the last row is whole, too.
     pub(super) fn finish_rows(&mut self, judged: bool, lf: bool, out: &mut Vec<Frame>) -> Option<Fired> {
+        for (event, at) in self.rewrite.release() {
+            let RowEvent::Final(row) = &event else { continue }; // what only stands on the screen comes with its last rows
+            let fired = self.stops.as_mut().filter(|_| judged).and_then(|stops| stops.row(row, true, at));
+            self.print(row, !row.more, out);
+            if fired.is_some() {
+                return fired;
+            }
+        }
         let rows = self.last_rows();
         let count = rows.len();
         let now = self.anchor.log;
@@ -180,9 +201,9 @@ impl Follow {
         }
         let finals = rows.into_iter().filter_map(|event| match event {
             RowEvent::Final(row) => Some(row),
-            RowEvent::Judged(_) => None,
+            RowEvent::Judged(_) | RowEvent::Wiped => None,
         });
-        finals.collect()
+        finals.filter(|row| !self.rewrite.is_old(row)).collect()
     }
 
     /// The rows that stand above an open row, and that row as it stood when it was judged.
@@ -226,7 +247,7 @@ impl Follow {
         self.reached = self.reached.max(record.end());
         if self.begun
             && (self.plan.events_all || is_always_shown(record.kind))
-            && let Some(line) = event_line(record, event, &self.plan.session)
+            && let Some(line) = event_line(record, event, &self.plan.session, self.plan.times)
         {
             self.writer.event(line, out);
         }
@@ -290,6 +311,7 @@ impl Follow {
         let text = typing.event(event).pop();
         if let Some(text) = &text {
             self.typed.typed(&text.input);
+            self.rewrite.typed(&text.input);
         }
         if hidden || text.is_some() {
             self.typing = None;

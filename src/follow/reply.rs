@@ -69,7 +69,7 @@ impl ReplyText {
                 EndReason::Complete if end.whole_reply => ReplyReason::Prompt,
                 EndReason::Idle => ReplyReason::Idle,
                 EndReason::Exit => ReplyReason::Exit,
-                EndReason::Timeout | EndReason::Complete => ReplyReason::Timeout,
+                EndReason::Timeout | EndReason::Complete | EndReason::Screen => ReplyReason::Timeout,
             },
             matched: end.line.matched.clone(),
             source: ReplySource::Rows,

@@ -19,9 +19,6 @@ pub trait Screen: RowSource + Send {
     fn paints(&self) -> bool;
 }
 
-/// Makes a blank screen.
-pub type MakeScreen = fn(Size) -> Box<dyn Screen>;
-
 impl Screen for Rows {
     fn baseline(&mut self) {
         Rows::baseline(self);
@@ -37,7 +34,7 @@ impl Screen for Rows {
     }
 }
 
-/// The real one.
+/// A blank one.
 pub(super) fn real(size: Size) -> Box<dyn Screen> {
     Box::new(Rows::new(size))
 }

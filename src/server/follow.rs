@@ -3,10 +3,11 @@
 //! Pulled: nothing is read before the connection asks for the next frames, and a connection that isn't read doesn't ask. It
 //! costs a cursor and one page of records.
 
+use super::look;
 use super::resolve::{ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
-use crate::follow::{End, Follow, Frame, Plan};
+use crate::follow::{End, Follow, Frame, Look, Plan, Reader};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp};
 use crate::session::messages::{Describe, Now};
 use crate::session::{LogView, SessionActor, wall_now};
@@ -27,7 +28,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 /// A reading under way.
 pub(super) struct Reading {
-    follow: Follow,
+    follow: Box<dyn Reader>,
     view: LogView,
     session: Addr<SessionActor>,
     next: Seq,
@@ -78,28 +79,42 @@ impl Reading {
     ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
         let found = find(app, name).await?;
         let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+        let (give_up, given_up) = watch::channel(false);
+        if query.is_about_the_screen() {
+            let plan = look::plan(app, &query, &snapshot, &found.addr).await?;
+            let (view, next) = (LogView::new(snapshot.feed.clone(), app.log()), plan.next.seq);
+            let look = Box::new(Look::new(plan, wall_now()));
+            return Ok((Reading::new(look, view, next, found.addr, given_up), give_up));
+        }
         let ground = ground(app, query, snapshot);
         let (ground, plan) = web::block(move || plan(&ground).map(|plan| (ground, plan))).await.map_err(failed)??;
-        let (give_up, given_up) = watch::channel(false);
-        Ok((Reading::new(ground.view, change(plan), found.addr, given_up), give_up))
+        let plan = change(plan);
+        let next = plan.scan_from.seq;
+        let follow = Box::new(Follow::new(plan, wall_now()));
+        Ok((Reading::new(follow, ground.view, next, found.addr, given_up), give_up))
     }
 
-    fn new(view: LogView, plan: Plan, session: Addr<SessionActor>, given_up: watch::Receiver<bool>) -> Reading {
-        let next = plan.scan_from.seq;
-        let newest = view.feed().newest();
-        let follow = Follow::new(plan, wall_now());
-        let (page, state) = (VecDeque::new(), State::New);
+    fn new(
+        follow: Box<dyn Reader>,
+        view: LogView,
+        next: Seq,
+        session: Addr<SessionActor>,
+        given_up: watch::Receiver<bool>,
+    ) -> Reading {
+        let (newest, page, state) = (view.feed().newest(), VecDeque::new(), State::New);
         Reading { follow, view, session, next, page, newest, given_up, state, asked: None, look: true, end: None }
     }
 
     /// Another reading of the same log; with the end of a line as [`Reading::resolve`] gives it.
     pub(super) fn again(&self, plan: Plan) -> (Reading, watch::Sender<bool>) {
         let (give_up, given_up) = watch::channel(false);
-        (Reading::new(self.view.clone(), plan, self.session.clone(), given_up), give_up)
+        let next = plan.scan_from.seq;
+        let follow = Box::new(Follow::new(plan, wall_now()));
+        (Reading::new(follow, self.view.clone(), next, self.session.clone(), given_up), give_up)
     }
 
-    /// What it reads.
-    pub(super) fn plan(&self) -> &Plan {
+    /// What it reads; nothing where it looks at the screen.
+    pub(super) fn plan(&self) -> Option<&Plan> {
         self.follow.plan()
     }
 

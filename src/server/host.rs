@@ -1,11 +1,12 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
 
-use super::{App, Facts, auth, routes};
+use super::{App, Facts, auth, routes, search};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
 use crate::model::SessionId;
-use crate::session::{Birth, Services, Tuning};
+use crate::session::screen::Screens;
+use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
@@ -120,15 +122,18 @@ impl Host {
         }
         let writer = self.start_writer(store.clone(), meta.clone())?;
         let shutdown = Arc::new(Shutdown::default());
-        let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
-        let config = self.config.clone();
+        let changes = Arc::new(Changes::default());
+        let supervisor =
+            self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone(), changes.clone());
         let app = App {
             supervisor: supervisor.clone(),
             store,
             meta,
-            config,
+            config: self.config.clone(),
             shutdown: shutdown.clone(),
             facts: self.facts,
+            changes,
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
             asks: Arc::default(),
         };
         let server =
@@ -182,6 +187,7 @@ impl Host {
         meta: Arc<Meta>,
         births: Vec<Birth>,
         shutdown: Arc<Shutdown>,
+        changes: Arc<Changes>,
     ) -> Addr<Supervisor> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters: Vec<_> = (0..cores.min(MAX_ARBITERS)).map(|_| Arbiter::new().handle()).collect();
@@ -191,12 +197,14 @@ impl Host {
                 store,
                 meta,
                 tuning,
+                changes,
                 writer: writer.clone(),
                 keeper: self.link.clone(),
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
+                screens: Screens::start(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
 }

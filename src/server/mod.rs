@@ -5,10 +5,14 @@
 
 mod asks;
 mod auth;
+mod events;
 mod follow;
 mod host;
+mod look;
 mod resolve;
 mod routes;
+mod screen;
+mod search;
 mod sessions;
 mod turns;
 mod typing;
@@ -18,12 +22,14 @@ pub use host::host_main;
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
+use crate::session::Changes;
 use crate::supervisor::{Shutdown, Supervisor};
 use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -35,6 +41,8 @@ pub(crate) struct App {
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
     asks: Arc<asks::Asks>,
+    changes: Arc<Changes>,
+    searches: Arc<Semaphore>,
 }
 
 /// What doesn't change while a host runs.

@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, auth, follow, sessions, turns, typing, ws};
+use super::{App, auth, events, follow, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -16,6 +16,8 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/version", web::get().to(version))
             .route("/status", web::get().to(status))
             .route("/stop", web::post().to(stop))
+            .route("/search", web::get().to(search::search))
+            .route("/events", web::get().to(events::events))
             .route("/sessions", web::get().to(sessions::list))
             .route("/sessions", web::post().to(sessions::create))
             .service(
@@ -31,6 +33,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                     .route("/signal", web::post().to(sessions::signal))
                     .route("/restart", web::post().to(sessions::restart))
                     .route("/log", web::get().to(follow::log))
+                    .route("/screen", web::get().to(screen::show))
                     .route("/follow", web::get().to(ws::follow)),
             ),
     );

@@ -237,12 +237,13 @@ async fn wait_for(
         }
     }
     let end = reading.end().ok_or_else(|| no_answer("the reading was cut off"))?;
-    let again = match again(reading.plan(), end) {
+    let plan = reading.plan().ok_or_else(|| no_answer("a reading without a plan"))?;
+    let again = match again(plan, end) {
         Some(plan) => Some(text_of(&reading, plan).await?),
         None => None,
     };
     drop(ask);
-    finish(text, reading.plan(), end, again)
+    finish(text, plan, end, again)
 }
 
 fn finish(text: ReplyText, plan: &Plan, end: &End, again: Option<ReplyText>) -> Result<Reply, ApiError> {

@@ -47,6 +47,30 @@ pub struct Told {
     pub live: bool,
 }
 
+/// The session's screen, and where its log ends: both in one turn.
+#[derive(Message)]
+#[rtype(result = "Opened")]
+pub struct OpenScreen;
+
+/// The answer to [`OpenScreen`].
+pub struct Opened {
+    /// To be asked by what [`super::screen`] offers.
+    pub screen: actix::Addr<super::screen::ScreenActor>,
+    /// See [`Now`].
+    pub told: Told,
+}
+
+/// A person's terminal is attached, or gone again: each says both. While one that types is there, the host answers no
+/// queries of the program.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "()")]
+pub struct Attached {
+    /// It has come; else it goes.
+    pub here: bool,
+    /// It only looks on: what the program asks isn't answered by it.
+    pub read_only: bool,
+}
+
 /// Starts the next run.
 #[derive(Message)]
 #[rtype(result = "Result<(), StartError>")]
@@ -123,7 +147,7 @@ pub struct End {
 pub struct SignalOnce(pub i32);
 
 /// The keeper reaped the leader of a run.
-#[derive(Message)]
+#[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct LeaderExited {
     /// Which run.

@@ -276,7 +276,7 @@ impl Summary {
         let done = match step {
             Step::TextDone => !pending.submit,
             Step::EnterDone | Step::Abandoned => true,
-            Step::Text | Step::Enter => false,
+            Step::Text | Step::Enter | Step::Answer => false,
         };
         pending.step = Some(step);
         if done {

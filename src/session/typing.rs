@@ -128,7 +128,7 @@ impl SessionActor {
 
     /// Types as far as it goes now.
     pub(super) fn pump_typing(&mut self, ctx: &mut Context<Self>) {
-        loop {
+        while self.type_answers(ctx) {
             match self.typist.next(self.clock.stamp().log) {
                 Act::Idle => return,
                 Act::Begin => self.begin_typing(),
@@ -159,14 +159,14 @@ impl SessionActor {
         self.typist.begin(reading, typed);
     }
 
-    fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
         let Some(pty) = self.io.as_ref().and_then(|io| io.pty.as_ref()) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         pty.try_io(Interest::WRITABLE, |pty| pty.write(bytes))
     }
 
-    fn arm_writing(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn arm_writing(&mut self, ctx: &mut Context<Self>) {
         let Some(io) = &mut self.io else { return };
         let Some(pty) = io.pty.clone().filter(|_| !io.writer_waits) else { return };
         io.writer_waits = true;
@@ -191,6 +191,7 @@ impl SessionActor {
 
     /// The run is over: nobody reads any more.
     pub(super) fn end_typing(&mut self) {
+        self.answering.end_run(self.sum.seq);
         for ticket in self.typist.end() {
             let error = self.not_running();
             if let Some(ticket) = self.tickets.waiting.remove(&ticket) {

@@ -163,7 +163,7 @@ impl Typist {
         let stage = match step {
             None => Stage::MarkText,
             Some(Step::TextDone) => Stage::Pause { until: None },
-            Some(Step::Text | Step::Enter | Step::EnterDone | Step::Abandoned) => return false,
+            Some(Step::Text | Step::Enter | Step::EnterDone | Step::Abandoned | Step::Answer) => return false,
         };
         self.active = Some(Active { job, bytes, hidden: false, echo: false, turn, seq: Some(seq), last: seq, stage });
         true
@@ -172,6 +172,17 @@ impl Typist {
     /// The text that [`Act::Begin`] is about, and how it is typed.
     pub fn beginning(&self) -> Option<(&[u8], Manner)> {
         self.active.as_ref().map(|a| (a.job.text.as_slice(), a.job.manner))
+    }
+
+    /// True from the first byte of a text up to its Enter: nothing else may come in between.
+    pub fn is_in_a_text(&self) -> bool {
+        let begun = |a: &Active| match a.stage {
+            Stage::Text { written } => written > 0,
+            Stage::ConfirmText | Stage::Pause { .. } | Stage::MarkEnter | Stage::Enter => true,
+            Stage::Begin | Stage::Announce { .. } | Stage::MarkText => false,
+            Stage::ConfirmEnter | Stage::GiveUp { .. } | Stage::Finished { .. } | Stage::Refused => false,
+        };
+        self.active.as_ref().is_some_and(begun)
     }
 
     /// How many texts wait or are being typed.

@@ -22,6 +22,7 @@ pub struct Conditions {
     pub(super) patterns: Vec<Pattern>,
     pub(super) idle: Option<Idle>,
     pub(super) reply: Option<ReplyRule>,
+    exit: bool,
 }
 
 /// A whole reply is waited for.
@@ -81,6 +82,14 @@ pub enum ConditionError {
         "pattern {0:?} is a bracket class and matches any one character of it: use --until-literal {0:?} to wait for that text"
     )]
     Bracket(String),
+    /// Of a pattern for the screen.
+    #[error("bad pattern {pattern:?} for the screen: {why}")]
+    Screen {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An empty text.
     #[error("{0} wants a text that isn't blank")]
     Blank(&'static str),
@@ -104,12 +113,13 @@ impl Conditions {
         if until.len() + until_line.len() + until_literal.len() > MAX_PATTERNS {
             return Err(ConditionError::TooMany);
         }
-        let regexes = until.iter().map(|p| compile(p));
+        let regexes =
+            until.iter().map(|p| compile(p).map(|r| Pattern { source: p.clone(), kind: PatternKind::Regex(r) }));
         let lines = until_line.iter().map(|s| plain(s, "--until-line", PatternKind::Line));
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
         let idle = wait_idle.map(|silence| Idle { silence, first: wait_first.unwrap_or(WAIT_FIRST) });
-        Ok(Conditions { patterns, idle, reply: None })
+        Ok(Conditions { patterns, idle, reply: None, exit: false })
     }
 
     /// The same, for a whole reply: where no pattern is given, the program's prompt or quiet ends it. `quiet`: how long a
@@ -121,6 +131,11 @@ impl Conditions {
         Conditions { idle, reply: Some(ReplyRule { judges, quiet, asked, first }), ..self }
     }
 
+    /// The end of the run is waited for, too, not only an end of the waiting.
+    pub fn or_exit(self, exit: bool) -> Conditions {
+        Conditions { exit, ..self }
+    }
+
     /// What a reply is waited for by, if one is.
     pub fn reply(&self) -> Option<ReplyRule> {
         self.reply
@@ -128,7 +143,17 @@ impl Conditions {
 
     /// True when there is something to wait for.
     pub fn is_wait(&self) -> bool {
-        self.has_patterns() || self.idle.is_some()
+        self.has_patterns() || self.idle.is_some() || self.exit
+    }
+
+    /// True when nothing but the end of the run is waited for.
+    pub fn is_exit_alone(&self) -> bool {
+        self.exit && !self.has_patterns() && self.idle.is_none()
+    }
+
+    /// True when silence is looked for.
+    pub fn has_idle(&self) -> bool {
+        self.idle.is_some()
     }
 
     /// True when rows are looked at.
@@ -147,18 +172,23 @@ fn plain(source: &str, option: &'static str, kind: PatternKind) -> Result<Patter
     Ok(Pattern { source: source.to_owned(), kind })
 }
 
-fn compile(source: &str) -> Result<Pattern, ConditionError> {
+/// A regex for rows, within the bounds of a pattern.
+pub fn row_regex(source: &str) -> Result<Regex, ConditionError> {
     if source.len() > MAX_PATTERN {
         return Err(ConditionError::TooLarge);
     }
-    let regex = RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))?;
+    RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))
+}
+
+pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+    let regex = row_regex(source)?;
     if regex.is_match("") || has_no_width(source) {
         return Err(ConditionError::Empty(source.to_owned()));
     }
     if is_bracket_class(source) {
         return Err(ConditionError::Bracket(source.to_owned()));
     }
-    Ok(Pattern { source: source.to_owned(), kind: PatternKind::Regex(regex) })
+    Ok(regex)
 }
 
 /// True for `\b` and the like: nothing that could be printed as the match.

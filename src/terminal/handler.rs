@@ -285,11 +285,12 @@ impl Handler for Screen {
     }
 
     fn set_scrolling_region(&mut self, top: usize, bottom: Option<usize>) {
-        let bottom = bottom.unwrap_or(self.lines() as usize);
+        let lines = self.lines() as usize;
+        let bottom = bottom.unwrap_or(lines).min(lines);
         if top >= bottom {
             return;
         }
-        let region = (top as i32 - 1).min(self.lines())..(bottom as i32).min(self.lines());
+        let region = top as i32 - 1..bottom as i32;
         if region != (0..self.lines()) {
             self.turn_to_frames();
         }

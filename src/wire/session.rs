@@ -1,6 +1,6 @@
 //! Sessions, typing and the host itself.
 
-use crate::model::{Name, RawString, Restart, SessionId, Size, State};
+use crate::model::{Cursor, Name, RawString, Restart, SessionId, Size, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,6 +89,9 @@ pub struct Created {
     pub session: SessionInfo,
     /// False where it was there already (`exist_ok`).
     pub created: bool,
+    /// Where the log of its run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Cursor>,
 }
 
 /// A session as `list`, `show` and `new --json` print it. Times are RFC 3339.
