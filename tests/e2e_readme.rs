@@ -60,6 +60,8 @@ const PAGES: [Page; 5] = [
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
             &["painter\n", "\"reason\":\"screen\"", "\"match\":\"> \""],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+            &["[\"build\",\"error: no such file\",[\"compiling\"],[\"done\"]]\ndone\n"],
+            &["short created\nshort starting\nshort started\nshort exited\n"],
         ],
     ),
 ];

@@ -8,7 +8,7 @@ mod file;
 use super::{Done, Failure, check, context::Context, context::converse, context::told_to_end, failed, out, wrong};
 use crate::client::{Client, Follow, Item};
 use crate::export::{Export, Format};
-use crate::model::{Exit, KIB, Name};
+use crate::model::{Cursor, Exit, KIB, Name, Seq};
 use crate::wire::{FollowQuery, Line, SessionInfo};
 use clap::{Args, ValueEnum};
 use file::WholeFile;
@@ -93,11 +93,12 @@ async fn write(
     client: Client,
     name: Name,
     format: Format,
-    query: FollowQuery,
+    mut query: FollowQuery,
     path: Option<PathBuf>,
     stdout: &mut out::Out,
 ) -> Result<u64, Failure> {
     let about: SessionInfo = client.get(&format!("/v1/sessions/{name}")).await?;
+    query.to.get_or_insert(end_of(&about)); // what comes from now on would never end
     let bar = bar(about.last_seq, path.is_some());
     let mut follow = Follow::open(client, name.clone(), query).await?;
     let mut export = Export::new(format, name.as_str(), &about.command);
@@ -148,6 +149,11 @@ async fn write(
         None => {}
     }
     Ok(bytes)
+}
+
+/// The end of a session's log as it is now.
+pub(super) fn end_of(session: &SessionInfo) -> String {
+    Cursor::at(Seq(session.last_seq).next()).to_string()
 }
 
 /// What is missing is said, whatever the format makes of it.

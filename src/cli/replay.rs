@@ -9,7 +9,7 @@ use super::{Done, Failure, check, context::Context, context::converse, context::
 use crate::client::{Client, Follow, Item};
 use crate::export::Pace;
 use crate::model::{Exit, LogTime, Name, Size};
-use crate::wire::{Content, FollowQuery, Line};
+use crate::wire::{Content, FollowQuery, Line, SessionInfo};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use stage::Stage;
@@ -68,9 +68,16 @@ pub(super) fn run(args: ReplayArgs, context: &mut Context) -> Done {
     })
 }
 
+/// A reading up to the end of the log as it is now: a session that goes on would be replayed for ever.
+async fn open(client: Client, name: &Name, mut query: FollowQuery) -> Result<Follow, Failure> {
+    let session: SessionInfo = client.get(&format!("/v1/sessions/{name}")).await?;
+    query.to.get_or_insert(super::export::end_of(&session));
+    Ok(Follow::open(client, name.clone(), query).await?)
+}
+
 /// All bytes, at once.
 async fn copy(client: Client, name: Name, query: FollowQuery, out: &mut out::Out) -> Done {
-    let mut follow = Follow::open(client, name, query).await?;
+    let mut follow = open(client, &name, query).await?;
     while let Some(item) = follow.next().await? {
         match item {
             Item::Bytes(bytes) => out.write(&bytes)?,
@@ -83,7 +90,7 @@ async fn copy(client: Client, name: Name, query: FollowQuery, out: &mut out::Out
 /// Each piece at its time.
 async fn play(client: Client, name: Name, query: FollowQuery, mut pace: Pace, out: &mut out::Out) -> Done {
     let query = FollowQuery { times: true, events_all: true, ..query };
-    let mut follow = Follow::open(client, name.clone(), query).await?;
+    let mut follow = open(client, &name, query).await?;
     let mut next = follow.next().await?;
     warn_of_size(follow.hello().and_then(|hello| hello.size), &name);
     let mut stage = Stage::enter()?;

@@ -4,7 +4,7 @@
 //! alone. A connection that breaks is an error: what has come can't be told from what is missing.
 
 use super::{Client, ClientError, request};
-use crate::wire::ErrorBody;
+use crate::wire::{ApiError, Code, ErrorBody};
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, body::Incoming, client::conn::http1};
@@ -57,7 +57,11 @@ impl Lines {
             match self.body.frame().await {
                 None => return Ok(None),
                 Some(Ok(frame)) => self.held.extend(frame.into_data().ok()),
-                Some(Err(_)) => return Err(ClientError::Vanished(self.client.host.place())),
+                Some(Err(_)) => {
+                    let place = self.client.host.place();
+                    let cut = ApiError::new(Code::NoHost, format!("the host at {place} ended while it answered"));
+                    return Err(cut.hint("it comes back by itself: ask again").into());
+                }
             }
         }
     }

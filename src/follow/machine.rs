@@ -135,6 +135,9 @@ impl Follow {
         out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next, size })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session, v: 1, id, run, next })));
+        if let Some(before) = self.plan.before.take().filter(|_| next <= self.plan.start) {
+            self.writer.before(self.plan.start, before, out); // who goes on has it
+        }
     }
 
     /// The next record. After an end nothing more happens.

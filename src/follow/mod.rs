@@ -26,7 +26,7 @@ mod writer;
 pub use lines::timestamp;
 pub use look::{Look, LookPlan};
 pub use machine::Follow;
-pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
+pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reader::Reader;
 pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
 pub use screen::Screen;

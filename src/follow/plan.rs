@@ -4,7 +4,7 @@
 //! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
-    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Status, Wall},
+    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Stamp, Status, Wall},
     stop::{Conditions, Input},
     wire::{Content, EndLine, EndReason, Line},
 };
@@ -50,6 +50,8 @@ pub struct Plan {
     pub events_all: bool,
     /// Lines carry log time, and `size` is the terminal's at `start`.
     pub times: bool,
+    /// What stood on the screen at `start`: the first data frame draws it.
+    pub before: Option<Before>,
     /// What it waits for.
     pub conditions: Conditions,
     /// The last inputs of the run before `start`, oldest first. See [`crate::stop::Inputs`].
@@ -58,6 +60,15 @@ pub struct Plan {
     pub follow: bool,
     /// The host's, for `hello`.
     pub generation: u64,
+}
+
+/// What stood on the screen before a reading.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// Bytes that draw it on a blank terminal of that size.
+    pub drawn: Vec<u8>,
+    /// When the reading begins.
+    pub at: Stamp,
 }
 
 /// Where a reading ends at the latest.

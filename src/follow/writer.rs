@@ -5,7 +5,7 @@
 //! nothing and gets nothing twice. What stands before `after` isn't printed: the client has it.
 
 use super::{
-    Frame,
+    Before, Frame,
     chars::Chars,
     lines::timestamp,
     tail::{Piece, Tail, after},
@@ -51,6 +51,18 @@ impl Writer {
     /// What is printed from here on was read at this time, and says so.
     pub(super) fn at(&mut self, log: LogTime) {
         self.log = Some(log);
+    }
+
+    /// What stood on the screen at the start.
+    pub(super) fn before(&mut self, start: Cursor, before: Before, out: &mut Vec<Frame>) {
+        let Before { drawn, at } = before;
+        let content = match self.content {
+            Content::Base64 => STANDARD.encode(drawn),
+            Content::Chars => self.chars.push(start, &drawn).0,
+            _ => return,
+        };
+        self.at(at.log);
+        out.push(self.data(content, start.seq, at.wall, start));
     }
 
     /// A row, or what is new of it, that ends at `next`; `lf`: it is whole. It was read with record `seq`.

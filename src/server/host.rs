@@ -141,6 +141,7 @@ impl Host {
                 .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
                 .max_connections(MAX_CONNECTIONS)
                 .on_connect(auth::on_connect)
+                .h1_allow_half_closed(false) // who has gone shall not be answered: a search would go on for nobody
                 .disable_signals()
                 .shutdown_timeout(2)
                 .listen_uds(listener)

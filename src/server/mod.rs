@@ -5,6 +5,7 @@
 
 mod asks;
 mod auth;
+mod before;
 mod events;
 mod follow;
 mod host;

@@ -3,10 +3,11 @@
 //! Resolved once, by the host, on a blocking thread (it may have to look into the store). On a reconnect the client hands the
 //! resolved start back, and gets the same plan again.
 
+use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, LogTime, Seq, Size, Wall, parse_duration};
+use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
@@ -17,8 +18,6 @@ use std::time::Duration;
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
 const RUN_PAGES: usize = 64;
 const PAGE: usize = crate::model::MIB;
-/// Records that are looked through at once, backwards: some 16 MiB of a flood, a day of an agent.
-const BACK: u64 = 4096;
 /// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
 const MASK_PARTS: u16 = 8;
 const MASK_PAGE: usize = 128 * crate::model::KIB;
@@ -53,7 +52,7 @@ pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Groun
 pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     let Ground { query, snapshot, generation, .. } = ground;
     unless_replaced(query, snapshot)?;
-    if query.times && (query.lines.is_some() || matches!(query.content, Content::Rows | Content::Raw)) {
+    if query.times && (query.lines.is_some() || !matches!(query.content, Content::Chars | Content::Base64)) {
         return Err(usage("times=1 goes with content=chars or content=base64, and without lines"));
     }
     let conditions = conditions(query, ground.wait_first)?;
@@ -65,10 +64,10 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     };
     let masks = masks(ground, &start)?;
     let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
-    let size = match &start.turn {
-        Some(mark) => mark.size,
-        None if query.times => size_at(ground, start.at)?,
-        None => sum.size,
+    let (size, before) = match &start.turn {
+        _ if query.times => before(ground, start.at)?,
+        Some(mark) => (mark.size, None),
+        None => (sum.size, None),
     };
     Ok(Plan {
         session: snapshot.info.name.clone(),
@@ -91,6 +90,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         content: query.content,
         events_all: query.events_all,
         times: query.times,
+        before,
         conditions,
         masks,
         follow: query.follow,
@@ -241,15 +241,30 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
 }
 
-/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
+/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found. Looked for
+/// from the end, in steps that double: what is much older isn't read.
 pub(super) fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
-    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
+    let end = ground.snapshot.summary.seq.0 + 1;
+    let older = |seq: u64| -> Result<Option<u64>, ApiError> {
+        let found = ground.view.read(Seq(seq), 1).map_err(unreadable)?;
+        Ok(found.first().filter(|record| record.at.wall < wall).map(|record| record.seq.0))
+    };
+    let (mut low, mut high, mut back) = (1, end, 1);
+    while back < end {
+        match older(end - back)? {
+            Some(seq) => {
+                low = seq + 1;
+                break;
+            }
+            None => high = end - back,
+        }
+        back *= 2;
+    }
     while low < high {
         let middle = low + (high - low) / 2;
-        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
-        match found.first() {
-            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
-            _ => high = middle,
+        match older(middle)? {
+            Some(seq) => low = seq + 1,
+            None => high = middle,
         }
     }
     Ok(Cursor::at(Seq(low)))
@@ -293,30 +308,6 @@ pub(super) fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
         }
     }
     Ok(sum.run)
-}
-
-/// The terminal's size at a place: that of the last event before it which says one, looked for backwards.
-pub(super) fn size_at(ground: &Ground, at: Cursor) -> Result<Size, ApiError> {
-    let mut end = at.seq.0;
-    while end > 1 {
-        let begin = end.saturating_sub(BACK).max(1);
-        let (mut next, mut found) = (begin, None);
-        while next < end {
-            let page = ground.view.read(Seq(next), PAGE).map_err(unreadable)?;
-            for record in page.iter().take_while(|record| record.seq.0 < end) {
-                match record.event() {
-                    Ok(Event::Starting { size, .. } | Event::Resize(size)) => found = Some(size),
-                    _ => {}
-                }
-            }
-            next = page.last().map_or(end, |last| last.seq.0 + 1);
-        }
-        if let Some(size) = found {
-            return Ok(size);
-        }
-        end = begin;
-    }
-    Ok(ground.snapshot.summary.size)
 }
 
 /// The last inputs of the run before the start.

@@ -4,7 +4,7 @@
 //! at a time. A log is read from the first record that counts, up to where it ended when its turn came: nothing else in the
 //! store is looked at.
 
-use super::resolve::{Ground, first_since, ground, point_in_time, run_at, size_at, turn_before};
+use super::resolve::{Ground, first_since, ground, point_in_time, run_at, turn_before};
 use super::sessions::find;
 use super::{App, failed, no_answer};
 use crate::follow::{Begin, Found, Pattern, Search, Side, timestamp};
@@ -141,7 +141,9 @@ fn begin(ground: &Ground, since: Option<Wall>) -> Result<(Begin, Seq), ApiError>
     if at <= first {
         return Ok((Begin { at: first, run: 1, turn: None, size: ground.snapshot.summary.size }, Seq(1)));
     }
-    let begin = Begin { at, run: run_at(ground, at)?, turn: turn_before(ground, at)?, size: size_at(ground, at)? };
+    // the size it had there may stand anywhere before: as for `logs`, the newest does
+    let size = ground.snapshot.summary.size;
+    let begin = Begin { at, run: run_at(ground, at)?, turn: turn_before(ground, at)?, size };
     Ok((begin, Seq(at.seq.0.saturating_sub(PREROLL).max(1))))
 }
 

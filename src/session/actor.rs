@@ -5,7 +5,7 @@
 //! trees are ended in `ending`.
 
 use super::answering::{Answering, Attachments};
-use super::changes::{Changes, What};
+use super::changes::{self, Changes, What};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
@@ -167,7 +167,7 @@ impl SessionActor {
 
     /// The session has ended for good: if that is a failure, those who watch hear why.
     pub(super) fn note_failure(&self) {
-        if let Some(reason) = self.reason.clone() {
+        if let Some(reason) = self.reason.as_deref().map(changes::cut) {
             self.services.changes.note(&self.meta.name, self.meta.id, self.sum.seq, What::Failed { reason });
         }
     }

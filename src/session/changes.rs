@@ -13,8 +13,11 @@ use std::{
 };
 use tokio::sync::watch;
 
-/// Changes that are kept: 500 KiB; what a hundred busy sessions do in some minutes.
+/// Changes that are kept: some 500 KiB; what a hundred busy sessions do in some minutes.
 const KEPT: usize = 4096;
+
+/// Characters of a sender's name or a reason that are kept: the longest session name fits, and a path of some depth.
+const TEXT: usize = 256;
 
 /// The ring. One of a host.
 pub struct Changes {
@@ -68,12 +71,17 @@ impl What {
             Event::Starting { run, size } => What::Starting { run: *run, size: *size },
             Event::Started { run, pid, .. } => What::Started { run: *run, pid: *pid },
             Event::Resize(size) => What::Resized(*size),
-            Event::Input { turn: Some(turn), part: (0, _), from, .. } => What::Turn { turn: *turn, from: from.clone() },
+            Event::Input { turn: Some(turn), part: (0, _), from, .. } => What::Turn { turn: *turn, from: cut(from) },
             Event::Exited { run, status, last } => What::Exited { run: *run, status: *status, last: *last },
             Event::Restarting { run, after } => What::Restarting { run: *run, after: *after },
             _ => return None,
         })
     }
+}
+
+/// As much of a text as is kept: a caller may give itself any name.
+pub(super) fn cut(text: &str) -> String {
+    text.chars().take(TEXT).collect()
 }
 
 impl Default for Changes {

@@ -101,6 +101,7 @@ fn plan() -> Plan {
         content: Content::Rows,
         events_all: false,
         times: false,
+        before: None,
         conditions: Conditions::default(),
         masks: vec![],
         follow: true,
