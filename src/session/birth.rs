@@ -168,7 +168,7 @@ impl SessionActor {
             _ => typed_bytes(&text, self.modes.bracketed_paste()).unwrap_or_default(),
         };
         let (ticket, digest) = self.tickets.reopen(key.clone());
-        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner };
+        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner, asked: None };
         if !self.typist.resume(job, bytes.into(), seq, turn, step) {
             self.tickets.forget(ticket); // in the middle of a write: what came of it can't be known
         }
