@@ -3,8 +3,11 @@
 mod actor;
 mod answering;
 mod birth;
+mod changes;
 mod clock;
 mod ending;
+#[cfg(debug_assertions)]
+mod failpoint;
 mod info;
 pub mod messages;
 mod picture;
@@ -19,6 +22,7 @@ mod view;
 
 pub use actor::{Services, SessionActor, Tuning};
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
+pub use changes::{Changes, Noted, What};
 pub use clock::wall_now;
 pub use picture::{Answer, Keep, Picture, Redrawn};
 pub use typing::{digest, digest_text};
