@@ -296,7 +296,7 @@ async fn step(stage: Stage) -> (Result<Bytes, ApiError>, Option<Stage>) {
             Ok(Err(error)) => return (json(&ErrorBody { error }), None),
         },
         Stage::Turn(asking) => {
-            tokio::time::sleep(SEEN).await;
+            tokio::time::sleep(SEEN).await; // nothing tells that a write succeeded; a failed one drops us here
             Box::pin(asking.reply())
         }
         Stage::Replying(reply) => reply,
