@@ -353,7 +353,10 @@ mod tests {
         for (n, client, upto) in [(2, "a", 1), (3, "b", 7), (4, "a", 3)] {
             let Event::Input { part, digest, from, submit, echo, text, .. } = input(None) else { panic!() };
             let key = Some(Key::keystrokes(client, upto));
-            sum.apply(&record(n, Event::Input { turn: None, part, key, digest, from, submit, echo, text }));
+            sum.apply(&record(
+                n,
+                Event::Input { turn: None, part, key, digest, from, submit, echo, text, asked: None },
+            ));
         }
         assert_eq!(sum.keystrokes, [("b".to_owned(), 7), ("a".to_owned(), 3)]);
         assert_eq!((sum.inputs.len(), sum.sent.len()), (1, 0));
