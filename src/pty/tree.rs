@@ -136,12 +136,20 @@ fn work() {
 
 impl Ending {
     /// Nothing when it is over.
-    fn step(mut self, census: &Census, living: &mut Vec<OwnedFd>) -> Option<Ending> {
+    fn step(mut self, census: &io::Result<Census>, living: &mut Vec<OwnedFd>) -> Option<Ending> {
+        let late = self.since.elapsed() > self.grace.unwrap_or_default() * 2 + KILL_BOUND;
+        let census = match census {
+            Ok(census) => census,
+            Err(e) if late => {
+                (self.done)(Err(io::Error::new(e.kind(), format!("its processes can't be looked for: {e}"))));
+                return None;
+            }
+            Err(_) => return Some(self), // such as too many open files: it may pass
+        };
         let found = census.find(self.target);
-        let bound = self.grace.unwrap_or_default() * 2 + KILL_BOUND;
         self.empty_since = if found.is_empty() { self.empty_since.or(Some(Instant::now())) } else { None };
         let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
-        if gone || self.since.elapsed() > bound {
+        if gone || late {
             (self.done)(Ok(found.len()));
             return None;
         }
@@ -234,7 +242,7 @@ mod tests {
     };
 
     fn scan(target: Target) -> Vec<Process> {
-        Census::take().find(target)
+        Census::take().unwrap().find(target)
     }
 
     /// A shell as leader of its own group, with the cookie; ended with all its tree, also when a test fails.
