@@ -39,27 +39,38 @@ pub(super) struct Census {
     all: HashMap<u32, stat::Stat>,
     /// Whose cookie they have.
     cookies: HashMap<SessionId, Vec<u32>>,
+    /// Listed so far, also who was gone by then.
+    seen: HashSet<u32>,
+    /// Of everybody it could be told whose it is.
+    clear: bool,
     settled: bool,
 }
 
 impl Census {
     /// An error says nothing about anybody: `/proc` can't be read now.
     pub(super) fn take() -> io::Result<Census> {
-        let mut census = Census { all: HashMap::new(), cookies: HashMap::new(), settled: false };
-        let (mut seen, mut clear) = (HashSet::new(), true);
+        let mut census =
+            Census { all: HashMap::new(), cookies: HashMap::new(), seen: HashSet::new(), clear: true, settled: false };
+        census.go_on()?;
+        Ok(census)
+    }
+
+    /// Adds who has come since; of those it has, it doesn't notice that they have gone.
+    pub(super) fn go_on(&mut self) -> io::Result<()> {
+        self.settled = false;
         for _ in 0..LISTINGS {
             // Whoever lives now and isn't in this listing was forked during it, by somebody who lives or who is listed
             // and new. With nobody new, all who live now, or their forebears, were seen alive.
-            let fresh: Vec<u32> = pids()?.into_iter().filter(|pid| seen.insert(*pid)).collect();
+            let fresh: Vec<u32> = pids()?.into_iter().filter(|pid| self.seen.insert(*pid)).collect();
             if fresh.is_empty() {
-                census.settled = clear;
-                break;
+                self.settled = self.clear;
+                return Ok(());
             }
             for pid in fresh {
-                clear &= census.look_at(pid)?;
+                self.clear &= self.look_at(pid)?;
             }
         }
-        Ok(census)
+        Ok(())
     }
 
     /// False where nobody missed by this census can be ruled out: finding nothing means nothing then.
