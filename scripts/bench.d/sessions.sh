@@ -50,7 +50,7 @@ sessions() {
   duel make_and_forget_here make_and_forget_tmux
   row "new, ms, one of $news in a row, against tmux new-session -d" "$(per "$ours" "$news")" "$(per "$theirs" "$news")" "$(ratio "$ours" "$theirs")" '1.5 or less'
 
-  in_termalive "$private/text" >/dev/null # fills the store's cache, which is the host's and no session's
+  in_termalive "$private/random" >/dev/null # fills the store's cache, which is the host's and no session's
   local pids tmux_pid before after tmux_before tmux_after here there
   mapfile -t pids < <(host_pids)
   tmux_pid=$(tmux_pid)
