@@ -24,6 +24,8 @@ const COMMIT_MAX: Duration = Duration::from_secs(10);
 const ENTER_MAX: Duration = Duration::from_secs(10);
 /// The longest grace between two signals. 1 h: a `stop` must end one day.
 const GRACE_MAX: Duration = Duration::from_secs(3600);
+/// The shortest host.log. 4 KiB: some dozen lines.
+const HOST_LOG_MIN: u64 = 4 * KIB as u64;
 /// The most connections over TCP. 65,536: each takes a descriptor and some 20 KiB.
 const CONNECTIONS_MAX: usize = 65_536;
 
@@ -52,6 +54,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
                 "json" => Ok(LogFormat::Json),
                 other => Err(format!("{other:?} is neither text nor json")),
             })?,
+            log_bytes: bytes("host.log_bytes", HOST_LOG_MIN)?,
         },
         store: StoreConfig {
             segment_bytes: bytes("store.segment_bytes", SEGMENT_MIN)?,

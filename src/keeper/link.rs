@@ -309,6 +309,13 @@ impl Link {
         }
     }
 
+    /// Whether the keeper answers. For one caller at a time; returns when it does, or when it is known that it won't.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Ping(answer)).await;
+        answered.await.is_ok()
+    }
+
     /// The exit record is durable.
     pub async fn forget(&self, id: SessionId, run: u32) {
         self.tell(Command::Forget(id, run)).await;

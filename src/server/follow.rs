@@ -3,7 +3,7 @@
 //! Pulled: nothing is read before the connection asks for the next frames, and a connection that isn't read doesn't ask. It
 //! costs a cursor and one page of records.
 
-use super::resolve::{Ground, ground, plan};
+use super::resolve::{Ground, check, ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
 use crate::follow::{Follow, Frame, Plan};
@@ -55,6 +55,7 @@ impl Reading {
         name: &str,
         query: FollowQuery,
     ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
+        check(&query, app.config.wait.first)?;
         let found = find(app, name).await?;
         let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
         let ground = ground(app, query, snapshot);

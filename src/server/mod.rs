@@ -1,14 +1,22 @@
-//! HTTP and WebSocket for clients on the local socket, and the host process itself.
+//! HTTP and WebSocket for clients on the local socket and over TCP, and the host process itself.
 //!
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
 mod auth;
 mod follow;
+mod gate;
+mod health;
 mod host;
+mod hostlog;
+mod lobby;
+mod metrics;
+mod names;
 mod resolve;
 mod routes;
 mod sessions;
+mod tcp;
+mod tokens;
 mod typing;
 mod ws;
 
@@ -32,6 +40,11 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    requests: metrics::Requests,
+    local: auth::Local,
+    health: Arc<health::Health>,
+    /// With TCP.
+    gate: Option<Arc<gate::Gate>>,
 }
 
 /// What doesn't change while a host runs.
@@ -41,6 +54,7 @@ pub(crate) struct Facts {
     since: Instant,
     state_dir: String,
     socket: String,
+    tcp: tcp::Serving,
 }
 
 impl App {

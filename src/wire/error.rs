@@ -51,6 +51,8 @@ pub enum Code {
     KeyReused,
     /// The caller may not.
     NotPermitted,
+    /// Too many tries or connections: later.
+    TooMany,
     /// The host is ending.
     Stopping,
     /// No host.
@@ -90,6 +92,7 @@ impl Code {
             | Code::Unknown
             | Code::KeyReused
             | Code::Stopping
+            | Code::TooMany
             | Code::UnknownVerb
             | Code::Failed => Exit::Failed,
         }
@@ -103,6 +106,7 @@ impl Code {
             Code::NoSuchSession | Code::NoSuchTurn | Code::UnknownVerb => 404,
             Code::Exists | Code::NotRunning | Code::KeyReused => 409,
             Code::CannotStart => 422,
+            Code::TooMany => 429,
             Code::NotReading => 504,
             Code::Stopping | Code::NoHost => 503,
             Code::Unknown | Code::Failed => 500,
