@@ -4,6 +4,7 @@
 //! Refused requests end their connection, so that nobody without a token can keep one. What was asked and answered is counted
 //! and, at `debug`, logged: method, path and status, never a header and never a query.
 
+use super::frames::Frames;
 use super::gate::{Entered, Gate, Refusal, Refusals, Streaming};
 use super::metrics::Requests;
 use super::tokens::Access;
@@ -12,7 +13,7 @@ use actix_web::body::{BodySize, BoxBody, MessageBody};
 use actix_web::dev::{Extensions, Payload, ServiceRequest, ServiceResponse};
 use actix_web::error::PayloadError;
 use actix_web::http::header::{
-    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, WWW_AUTHENTICATE,
+    AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, UPGRADE, WWW_AUTHENTICATE,
 };
 use actix_web::http::{ConnectionType, Method, StatusCode};
 use actix_web::middleware::Next;
@@ -92,7 +93,10 @@ pub(super) async fn check(
     let mut response = match admit(&request) {
         Err(refused) => refused.answer(request),
         Ok(remote) => {
-            if remote && method != Method::GET {
+            if method == Method::GET && request.headers().contains_key(UPGRADE) {
+                let frames = Frames::new(request.take_payload());
+                request.set_payload(Payload::Stream { payload: Box::pin(frames) });
+            } else if remote {
                 limit_body(&mut request);
             }
             let chosen = remote.then(|| chosen_protocol(request.headers())).flatten();

@@ -5,6 +5,7 @@
 
 mod auth;
 mod follow;
+mod frames;
 mod gate;
 mod health;
 mod host;
