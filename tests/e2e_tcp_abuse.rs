@@ -138,6 +138,7 @@ fn bodies_of_a_gigabyte() {
         while left > 0 && stream.write_all(part).is_ok() {
             left = left.saturating_sub(part.len() as u64); // it is read for a moment and thrown away, so that the answer arrives
         }
+        let _ = stream.shutdown(std::net::Shutdown::Write); // it may be gone
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         // what was sent in vain may have cost the answer: then the connection is reset
         let mut text = Vec::new();

@@ -91,7 +91,12 @@ pub(super) async fn check(
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let requests = request.app_data::<actix_web::web::Data<super::App>>().map(|app| app.requests.clone());
     let mut response = match admit(&request) {
-        Err(refused) => refused.answer(request),
+        Err(refused) => {
+            if let Some(Peer::Remote(entered)) = request.conn_data::<Peer>() {
+                entered.refused();
+            }
+            refused.answer(request)
+        }
         Ok(remote) => {
             if method == Method::GET && request.headers().contains_key(UPGRADE) {
                 let frames = Frames::new(request.take_payload());

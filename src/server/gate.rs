@@ -25,6 +25,8 @@ const LOBBY: usize = 256;
 const SHARE_OF_FILES: usize = 4;
 /// The local socket's own share.
 const LOCAL_SHARE_OF_FILES: usize = 2;
+/// How long a refused connection stays. 2 s: long enough for the answer to be read over a slow line.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// A silent peer is looked for after so long …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 /// … and so often …
@@ -120,6 +122,13 @@ impl Gate {
         Ok(Entered { gate: self.clone(), ticket, peer, local })
     }
 
+    /// Hangs up on one that is still in the lobby after it was answered.
+    fn show_out(&self, ticket: Ticket) {
+        if let Some(fd) = self.lock().waiting.remove(&ticket) {
+            hang_up(fd.as_fd());
+        }
+    }
+
     /// Connections without and with a token.
     pub(super) fn counts(&self) -> (usize, usize) {
         self.lock().lobby.counts()
@@ -151,6 +160,15 @@ impl Entered {
         state.lobby.admit(self.ticket).map_err(|Full| Refusal::Full)?;
         state.waiting.remove(&self.ticket);
         Ok(access)
+    }
+
+    /// It was refused: it has a moment to read why. Without this, it could go on with its body for ever.
+    pub(super) fn refused(&self) {
+        let (gate, ticket) = (self.gate.clone(), self.ticket);
+        actix_rt::spawn(async move {
+            tokio::time::sleep(GOODBYE).await;
+            gate.show_out(ticket);
+        });
     }
 
     /// An answer that goes on begins.
