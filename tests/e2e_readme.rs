@@ -57,6 +57,7 @@ const PAGES: [Page; 5] = [
             ],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+            &["ok\na token is needed over TCP\ntrue\nhello\ntermalive_uptime_seconds ", "\nfar\n"],
         ],
     ),
 ];

@@ -34,12 +34,12 @@ fn who_shows_no_token_or_a_wrong_one_is_sent_away() {
         assert_eq!(words, [true, true], "{answer:?}");
     };
     for path in ["/v1/sessions", "/v1/version", "/v1/status", "/metrics", "/", "/v1/no-such-verb", "/healthz/"] {
-        refused(&format!("GET {path}"), &[host.clone()], 401);
+        refused(&format!("GET {path}"), std::slice::from_ref(&host), 401);
     }
-    refused(&format!("GET /v1/sessions?token={0}&access_token={0}", tcp.token), &[host.clone()], 401);
+    refused(&format!("GET /v1/sessions?token={0}&access_token={0}", tcp.token), std::slice::from_ref(&host), 401);
     refused(LIST, &[host.clone(), format!("Cookie: token={}", tcp.token)], 401);
-    refused("POST /v1/stop", &[host.clone()], 401);
-    let wrong = tcp.token.replace(|c| c == '0' || c == '1', "2");
+    refused("POST /v1/stop", std::slice::from_ref(&host), 401);
+    let wrong = tcp.token.replace(['0', '1'], "2");
     refused(LIST, &[host.clone(), format!("Authorization: Bearer {wrong}")], 401);
     refused(LIST, &[host.clone(), format!("Authorization: Basic {}", tcp.token)], 401);
     assert_eq!(tcp.get("/v1/sessions").status, 200);

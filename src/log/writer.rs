@@ -279,11 +279,9 @@ impl Work {
         let mut calls = lock(&self.inbox.calls);
         loop {
             let now = Instant::now();
-            if calls.is_waiting() || !self.unsynced.is_empty() {
-                if self.due.is_none() {
-                    self.due = Some(now + self.options.commit_interval);
-                    self.counters.owes(Some(now));
-                }
+            if self.due.is_none() && (calls.is_waiting() || !self.unsynced.is_empty()) {
+                self.due = Some(now + self.options.commit_interval);
+                self.counters.owes(Some(now));
             }
             let next = self.due.into_iter().chain(self.cooling.front().map(|(at, _)| *at)).min();
             if calls.is_pressing() || next.is_some_and(|at| at <= now) {

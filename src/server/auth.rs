@@ -233,7 +233,7 @@ fn only_looks(request: &ServiceRequest) -> bool {
 }
 
 /// The header's value, where there is exactly one.
-fn only<'a>(headers: &'a HeaderMap, name: impl actix_web::http::header::AsHeaderName) -> Option<&'a str> {
+fn only(headers: &HeaderMap, name: impl actix_web::http::header::AsHeaderName) -> Option<&str> {
     let mut values = headers.get_all(name);
     let value = values.next()?.to_str().ok()?;
     values.next().is_none().then_some(value)

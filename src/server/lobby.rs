@@ -177,7 +177,9 @@ impl Failures {
     pub(super) fn failed(&mut self, caller: Caller, now: Instant) {
         if !self.0.contains_key(&caller) && self.0.len() >= FAILING {
             let quiet = self.0.iter().min_by_key(|(_, failing)| failing.last).map(|(caller, _)| *caller);
-            quiet.into_iter().for_each(|caller| drop(self.0.remove(&caller)));
+            if let Some(quiet) = quiet {
+                self.0.remove(&quiet);
+            }
         }
         let failing = self.0.entry(caller).or_insert(Failing { count: 0, last: now, wait: Duration::ZERO });
         if now.saturating_duration_since(failing.last) >= FORGOTTEN {
