@@ -18,7 +18,7 @@ use std::{
     process::Command,
 };
 use support::{Host, wait_for};
-use tcp_common::{Tcp, exchange, free_address};
+use tcp_common::{Tcp, exchange, free_address, is_closed};
 
 const LIST: &str = "GET /v1/sessions";
 
@@ -125,6 +125,16 @@ fn a_websocket_of_a_browser_shows_its_token_as_a_protocol() {
     assert!(head.starts_with("http/1.1 101") && head.contains("sec-websocket-protocol: termalive\r\n"), "{head}");
     assert!(open("termalive".to_owned()).starts_with("http/1.1 401"));
     assert!(open("bearer.nonsense".to_owned()).starts_with("http/1.1 401"));
+}
+
+#[test]
+fn a_close_that_nobody_answers_is_one_all_the_same() {
+    let tcp = Tcp::start(&[]);
+    tcp.host.sh("s", "echo over");
+    tcp.host.wait_state("s", "exited");
+    let (mut stream, head) = tcp.websocket("/v1/sessions/s/follow?follow=1", &[tcp.bearer()]);
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    assert!(is_closed(&mut stream), "the host doesn't wait for ever");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! a thread or a connection from the local socket.
 //!
 //! The first host of a keeper must get its addresses, or it isn't started. A later one has sessions to serve: it goes on
-//! without an address that somebody has taken meanwhile, and tries again.
+//! without an address that somebody has taken meanwhile, and tries again, or without TCP when a token can't be read.
 
 use super::gate::Gate;
 use super::tokens::Tokens;
@@ -62,7 +62,14 @@ pub(super) fn bind(paths: &Paths, config: &HttpConfig, first: bool) -> Result<Op
     if config.listen.is_empty() {
         return Ok(None);
     }
-    let tokens = Tokens::open(&paths.state).map_err(|e| e.to_string())?;
+    let tokens = match Tokens::open(&paths.state) {
+        Ok(tokens) => tokens,
+        Err(why) if first => return Err(why.to_string()),
+        Err(why) => {
+            tracing::error!("nothing is served over TCP: {why}");
+            return Ok(None);
+        }
+    };
     let mut bound = Bound { gate: Gate::new(config, tokens), got: Vec::new(), missing: Vec::new() };
     for address in &config.listen {
         match listen(*address) {
