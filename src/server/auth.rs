@@ -90,13 +90,14 @@ pub(super) async fn check(
     let begun = Instant::now();
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let requests = request.app_data::<actix_web::web::Data<super::App>>().map(|app| app.requests.clone());
-    let mut response = match admit(&request) {
-        Err(refused) => {
-            if let Some(Peer::Remote(entered)) = request.conn_data::<Peer>() {
-                entered.refused();
-            }
-            refused.answer(request)
-        }
+    let admitted = admit(&request);
+    if let Some(Peer::Remote(entered)) = request.conn_data::<Peer>()
+        && (admitted.is_err() || path == HEALTH)
+    {
+        entered.goodbye();
+    }
+    let mut response = match admitted {
+        Err(refused) => refused.answer(request),
         Ok(remote) => {
             if method == Method::GET && request.headers().contains_key(UPGRADE) {
                 let frames = Frames::new(request.take_payload());

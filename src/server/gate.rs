@@ -25,7 +25,7 @@ const LOBBY: usize = 256;
 const SHARE_OF_FILES: usize = 4;
 /// The local socket's own share.
 const LOCAL_SHARE_OF_FILES: usize = 2;
-/// How long a refused connection stays. 2 s: long enough for the answer to be read over a slow line.
+/// How long a connection without a token stays once it is answered. 2 s: long enough for the answer to be read over a slow line.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// A silent peer is looked for after so long …
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
@@ -162,8 +162,9 @@ impl Entered {
         Ok(access)
     }
 
-    /// It was refused: it has a moment to read why. Without this, it could go on with its body for ever.
-    pub(super) fn refused(&self) {
+    /// It gets an answer without having shown a token, and has a moment to read it. Without this, it could go on with its
+    /// body for ever.
+    pub(super) fn goodbye(&self) {
         let (gate, ticket) = (self.gate.clone(), self.ticket);
         actix_rt::spawn(async move {
             tokio::time::sleep(GOODBYE).await;
