@@ -1,6 +1,9 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{
+    ask, attach, completions, doctor, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm,
+    run, screen, search, send, show, start, status, stop, turns, wait,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -41,21 +44,33 @@ pub(super) struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     New(new::NewArgs),
-    /// The same as new: run NAME -- ARGV…
-    #[command(name = "run")]
-    Run(new::NewArgs),
+    Run(run::RunArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    Show(show::ShowArgs),
+    #[command(visible_alias = "a")]
+    Attach(attach::AttachArgs),
     Send(send::SendArgs),
+    Ask(ask::AskArgs),
+    Reply(reply::ReplyArgs),
+    Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
+    Wait(wait::WaitArgs),
+    Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Search(search::SearchArgs),
+    Events(events::EventsArgs),
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),
     Stop(stop::StopArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Names given to a command that takes none, so that the right command can be named.

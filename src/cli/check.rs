@@ -57,6 +57,14 @@ pub(super) fn since(text: &str) -> Result<String, String> {
     })
 }
 
+/// `--since` of all sessions together.
+pub(super) fn moment(text: &str) -> Result<String, String> {
+    let fits = text.parse::<Timestamp>().is_ok() || parse_duration(text).is_ok();
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        format!("bad time {text:?}: write a duration such as 7d, or a time such as 2026-02-01T03:40:00Z")
+    })
+}
+
 /// `--to`.
 pub(super) fn to(text: &str) -> Result<String, String> {
     is_point(text).then(|| text.to_owned()).ok_or_else(|| {
@@ -145,6 +153,7 @@ mod tests {
             ],
             &["", "turn:", "turn:0", "turn:x", "@", "@x", "yesterday", "-1s"],
         );
+        table(moment, &["7d", "90", "2026-02-01T03:40:00Z"], &["start", "@1", "", "yesterday"]);
         table(to, &["@12", "2026-02-01T03:40:00Z"], &["10m", "start", ""]);
         table(signal, &["INT", "sigterm", "9", "SigUsr1"], &["", "SIG", "0", "65", "FOO", "-9"]);
         table(address, &["127.0.0.1:7777", "[::1]:1"], &["", "7777", ":7777", "localhost:7777", "127.0.0.1:0"]);

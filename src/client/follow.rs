@@ -24,9 +24,9 @@ use tokio_tungstenite::{
 };
 
 /// How long a broken reading looks for a host. 60 s: longer than any host takes to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
 
@@ -99,6 +99,16 @@ impl Follow {
             }
         }
         Ok(None)
+    }
+
+    /// What the host said first; there once an item has come.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// The last record of which something came.
+    pub fn reached(&self) -> Option<Seq> {
+        self.query.after.map(|after| after.seq.max(self.last_event))
     }
 
     /// Asks the host to end the reading with `timeout`; what it still prints comes from [`Follow::next`].
@@ -217,9 +227,10 @@ impl Follow {
             Answer::Socket(socket) => self.socket = Some(*socket),
             // the host is back, and others have used up its patience with this address
             Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.hello.is_some() => {}
-            Answer::Refused(status, body) => {
-                return Err(request::refusal(&Method::GET, &self.path(), status, &body));
-            }
+            Answer::Refused(status, body) => match request::refusal(&Method::GET, &self.path(), status, &body) {
+                ClientError::Api(e) if e.code == Code::Stopping && self.broken_since.is_some() => {} // not back yet
+                error => return Err(error),
+            },
             Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
         }
         Ok(())

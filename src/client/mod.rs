@@ -5,16 +5,23 @@
 //! that `config::Paths` names, or over TCP. Nothing here prints, and nothing starts a host unless [`Setup::autostart`] says so.
 
 mod address;
+mod attach;
 mod connect;
 mod error;
+mod events;
 mod follow;
+mod lines;
 mod request;
 mod start;
+mod turns;
 
 pub use address::{Address, Credentials, Stream, Token};
+pub use attach::{Attach, Shown};
 pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
+pub use events::Events;
 pub use follow::{Follow, Item};
+pub use lines::Lines;
 pub use request::{Client, RETRY_PATIENCE};
 pub use start::Setup;
 

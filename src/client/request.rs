@@ -50,6 +50,11 @@ impl Client {
         read(&Method::GET, path, &answer)
     }
 
+    /// `GET path`, whose answer isn't JSON.
+    pub async fn fetch(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
     /// `POST path` with a JSON body.
     pub async fn post<R: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<R, ClientError> {
         let body = serde_json::to_vec(body)
@@ -67,18 +72,30 @@ impl Client {
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
+        self.call_each(method, || (path.to_owned(), body.clone())).await
+    }
+
+    /// As [`Client::call`], with path and body of each try: a deadline comes closer. An exchange that has lasted longer than
+    /// patience is no reason to have less of it.
+    pub(super) async fn call_each(
+        &self,
+        method: Method,
+        each: impl Fn() -> (String, Bytes),
+    ) -> Result<Bytes, ClientError> {
         let key = if method == Method::GET { None } else { Some(fresh_key()?) };
         let mut stream = self.host.open().await?;
         let mut backoff = Backoff::default();
         let mut cut_at = None;
         loop {
-            let request = self.request(&method, path, key.as_deref(), body.clone())?;
+            let (path, body) = each();
+            let request = self.request(&method, &path, key.as_deref(), body)?;
+            let begun = Instant::now();
             match exchange(stream, request).await {
                 Ok((status, answer)) if status.is_success() => return Ok(answer),
                 // it had no time to read the request: nothing was done
                 Ok((StatusCode::REQUEST_TIMEOUT, _)) => {}
                 Ok((status, answer)) => {
-                    return match refusal(&method, path, status, &answer) {
+                    return match refusal(&method, &path, status, &answer) {
                         // it is gone because the try that was cut off has removed it
                         ClientError::Api(e)
                             if e.code == Code::NoSuchSession && cut_at.is_some() && method == Method::DELETE =>
@@ -91,6 +108,7 @@ impl Client {
                 Err(Cut::Strange(answer)) => {
                     return Err(ClientError::NotAHost { request: format!("{method} {path}"), answer });
                 }
+                Err(Cut::Broken) if begun.elapsed() > self.patience => (cut_at, backoff) = (None, Backoff::default()),
                 Err(Cut::Broken) => {}
             }
             stream = self.again(*cut_at.get_or_insert_with(Instant::now), &mut backoff).await?;
@@ -161,7 +179,7 @@ fn cut(why: hyper::Error) -> Cut {
     if why.is_parse() || why.is_parse_status() { Cut::Strange(why.to_string()) } else { Cut::Broken }
 }
 
-fn read<R: DeserializeOwned>(method: &Method, path: &str, answer: &[u8]) -> Result<R, ClientError> {
+pub(super) fn read<R: DeserializeOwned>(method: &Method, path: &str, answer: &[u8]) -> Result<R, ClientError> {
     serde_json::from_slice(answer).map_err(|why| ClientError::NotAHost {
         request: format!("{method} {path}"),
         answer: format!("{why}: {}", excerpt(answer)),
@@ -184,7 +202,7 @@ fn excerpt(answer: &[u8]) -> String {
 }
 
 /// 128 random bits: two requests never share a key by chance.
-fn fresh_key() -> Result<String, ClientError> {
+pub(super) fn fresh_key() -> Result<String, ClientError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|why| ClientError::System {
         what: "get random bytes".to_owned(),

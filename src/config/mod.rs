@@ -35,8 +35,12 @@ pub struct Config {
     pub send: SendConfig,
     /// Of waits.
     pub wait: WaitConfig,
+    /// Of asks.
+    pub ask: AskConfig,
     /// Of TCP.
     pub http: HttpConfig,
+    /// Of attached terminals.
+    pub attach: AttachConfig,
 }
 
 /// `[host]`.
@@ -109,9 +113,25 @@ pub struct HttpConfig {
     pub max_follows: usize,
 }
 
+/// `[attach]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachConfig {
+    /// The key before a command for `attach` itself, as its control byte.
+    pub prefix: u8,
+}
+
 /// `[wait]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitConfig {
     /// See `--wait-first`.
     pub first: Duration,
+}
+
+/// `[ask]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskConfig {
+    /// See `ask --timeout`.
+    pub timeout: Duration,
+    /// How long a silence ends a reply of a program whose prompt isn't known.
+    pub quiet: Duration,
 }

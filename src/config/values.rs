@@ -5,8 +5,8 @@
 
 use super::load::{Setting, Settings};
 use super::{
-    Config, ConfigError, HostConfig, HttpConfig, LogFormat, SendConfig, SessionConfig, StoreConfig, WaitConfig,
-    parse_bytes,
+    AskConfig, AttachConfig, Config, ConfigError, HostConfig, HttpConfig, LogFormat, SendConfig, SessionConfig,
+    StoreConfig, WaitConfig, parse_bytes,
 };
 use crate::model::{KIB, format_duration, parse_duration};
 use std::{fmt::Display, net::SocketAddr, time::Duration};
@@ -26,6 +26,10 @@ const ENTER_MAX: Duration = Duration::from_secs(10);
 const GRACE_MAX: Duration = Duration::from_secs(3600);
 /// The shortest host.log. 4 KiB: some dozen lines.
 const HOST_LOG_MIN: u64 = 4 * KIB as u64;
+/// The longest time an ask may take where nothing is said. 1 d: longer than any connection lives.
+const ASK_MAX: Duration = Duration::from_secs(86_400);
+/// The shortest silence that ends a reply. 100 ms: a row is looked at after so long.
+const QUIET_MIN: Duration = Duration::from_millis(100);
 /// The most connections over TCP. 65,536: each takes a descriptor and some 20 KiB.
 const CONNECTIONS_MAX: usize = 65_536;
 
@@ -70,7 +74,12 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             enter_delay: duration("send.enter_delay", Duration::ZERO, ENTER_MAX)?,
             timeout: duration("send.timeout", Duration::ZERO, Duration::MAX)?,
         },
+        attach: AttachConfig { prefix: read(settings, "attach.prefix", control_key)? },
         wait: WaitConfig { first: duration("wait.first", Duration::ZERO, Duration::MAX)? },
+        ask: AskConfig {
+            timeout: duration("ask.timeout", Duration::ZERO, ASK_MAX)?,
+            quiet: duration("ask.quiet", QUIET_MIN, Duration::MAX)?,
+        },
         http: http(settings)?,
     })
 }
@@ -124,6 +133,15 @@ fn origin(text: &str) -> Result<String, String> {
     let fits = authority.is_some_and(|a| !a.is_empty() && !a.contains(['/', '*', '@']));
     fits.then(|| text.to_ascii_lowercase())
         .ok_or_else(|| format!("{text:?} is no origin: write it as a browser says it, such as https://box.example"))
+}
+
+/// `ctrl+b` and the like, as the byte it types.
+fn control_key(text: &str) -> Result<u8, String> {
+    let lower = text.to_ascii_lowercase();
+    match lower.strip_prefix("ctrl+").or_else(|| lower.strip_prefix("ctrl-")).map(str::as_bytes) {
+        Some([key @ (b'a'..=b'z' | b'\\' | b']' | b'^' | b'_' | b'@')]) => Ok(key.to_ascii_uppercase() & 0x1f),
+        _ => Err(format!("{text:?} is no key with ctrl: write ctrl+b, ctrl+a, ctrl+\\ or the like")),
+    }
 }
 
 /// What the host would ignore in silence is refused here.

@@ -1,6 +1,6 @@
-//! The small store beside the log: sessions, idempotency keys, turns, summaries.
+//! The small store beside the log: sessions, idempotency keys, turns, summaries, keyframes.
 //!
-//! Specs, keys and desired state are truth and written here first; turns and summaries are derived from the log and may be
+//! Specs, keys and desired state are truth and written here first; turns, summaries and keyframes are derived from the log and may be
 //! missing after a crash. The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
 //! directly. It must never hold values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
 
@@ -8,9 +8,9 @@ use super::{
     Options, StoreDown, disk,
     entry::{self, Draft},
     lock,
-    sled::{Closed, Table, disk_bytes},
+    sled::{Closed, Table},
 };
-use crate::model::{Key, MIB, Name, SessionId, Spec, Wall};
+use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
@@ -76,6 +76,7 @@ const CACHE_BYTES: u64 = 4 * MIB as u64; // what is in use is small, and read on
 const SESSION: u8 = b's';
 const SUMMARY: u8 = b'u';
 const TURN: u8 = b't';
+const KEYFRAME: u8 = b'f';
 const KEY: u8 = b'k';
 const KEY_BY_TIME: u8 = b'w';
 
@@ -126,11 +127,25 @@ impl MetaBatch {
         self.put(turn_name(id, turn), json.to_vec())
     }
 
-    /// Drops all turns of a session and its summary.
+    /// Keeps a screen as it was after record `seq` (derived).
+    #[must_use]
+    pub fn put_keyframe(self, id: SessionId, seq: Seq, frame: &[u8]) -> MetaBatch {
+        self.put(keyframe_name(id, seq), frame.to_vec())
+    }
+
+    /// Drops one.
+    #[must_use]
+    pub fn drop_keyframe(mut self, id: SessionId, seq: Seq) -> MetaBatch {
+        self.changes.push(Change::Drop(keyframe_name(id, seq)));
+        self
+    }
+
+    /// Drops all turns of a session, its summary and its keyframes.
     #[must_use]
     pub fn drop_turns(mut self, id: SessionId) -> MetaBatch {
         self.changes.push(Change::Drop(name(TURN, id)));
         self.changes.push(Change::Drop(name(SUMMARY, id)));
+        self.changes.push(Change::Drop(name(KEYFRAME, id)));
         self
     }
 
@@ -190,14 +205,36 @@ impl Meta {
         Ok(entry::get(&self.table, &turn_name(id, turn))?.map(Bytes::from))
     }
 
+    /// The newest keyframe of a session that isn't after record `upto`.
+    pub fn keyframe(&self, id: SessionId, upto: Seq) -> Result<Option<Bytes>, StoreDown> {
+        let above = keyframe_name(id, upto.next());
+        let Some((key, _)) = self.table.before(&above)? else { return Ok(None) };
+        match key.split_last_chunk::<4>() {
+            Some((found, _)) if found.starts_with(&name(KEYFRAME, id)) => {
+                Ok(entry::get(&self.table, found)?.map(Bytes::from))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// After which records there are keyframes of a session.
+    pub fn keyframes(&self, id: SessionId) -> Result<Vec<Seq>, StoreDown> {
+        let prefix = name(KEYFRAME, id);
+        let mut seqs = Vec::new();
+        for found in entry::under(&self.table, prefix.clone()) {
+            let (key, _) = found?;
+            if let Some((seq, part)) = key[prefix.len()..].split_first_chunk::<8>()
+                && part == [0; 4]
+            {
+                seqs.push(Seq(u64::from_be_bytes(*seq)));
+            }
+        }
+        Ok(seqs)
+    }
+
     /// The answer given under a key: of the last 24 hours, perhaps of before.
     pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
         entry::get(&self.table, &key_name(key))?.map(|value| self.parse(&value)).transpose()
-    }
-
-    /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
-        disk_bytes(&self.dir)
     }
 
     /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.
@@ -287,6 +324,10 @@ fn name(prefix: u8, id: SessionId) -> Vec<u8> {
 
 fn turn_name(id: SessionId, turn: u64) -> Vec<u8> {
     [&name(TURN, id)[..], &turn.to_be_bytes()].concat()
+}
+
+fn keyframe_name(id: SessionId, seq: Seq) -> Vec<u8> {
+    [&name(KEYFRAME, id)[..], &seq.0.to_be_bytes()].concat()
 }
 
 fn key_name(key: &Key) -> Vec<u8> {

@@ -242,7 +242,7 @@ pub enum InputText {
     },
 }
 
-/// The two writes of a send.
+/// The two writes of a send, and what the terminal says by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Step {
     /// The text is about to be written (a mark: killed after this, it is never typed again).
@@ -255,6 +255,9 @@ pub enum Step {
     EnterDone,
     /// Given up: the program didn't read in time; `n` bytes of the text were typed.
     Abandoned,
+    /// The answer to a query of the program (where the cursor is, which colours) is about to be typed: `n` bytes. `of` is
+    /// the output that asked.
+    Answer,
 }
 
 /// How a run ended.

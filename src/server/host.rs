@@ -1,11 +1,12 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
 
-use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, tcp};
+use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
 use crate::model::SessionId;
-use crate::session::{Birth, Services, Tuning};
+use crate::session::screen::Screens;
+use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
@@ -123,15 +125,19 @@ impl Host {
         }
         let writer = self.start_writer(store.clone(), meta.clone())?;
         let shutdown = Arc::new(Shutdown::default());
-        let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
-        let config = self.config.clone();
+        let changes = Arc::new(Changes::default());
+        let supervisor =
+            self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone(), changes.clone());
         let app = App {
             supervisor: supervisor.clone(),
             store,
             meta,
-            config,
+            config: self.config.clone(),
             shutdown: shutdown.clone(),
             facts: self.facts,
+            changes,
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
+            asks: Arc::default(),
             requests: Requests::default(),
             local: auth::Local::default(),
             health: Arc::new(Health::new(writer.clone(), self.link.clone())),
@@ -184,6 +190,7 @@ impl Host {
         meta: Arc<Meta>,
         births: Vec<Birth>,
         shutdown: Arc<Shutdown>,
+        changes: Arc<Changes>,
     ) -> Addr<Supervisor> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters: Vec<_> = (0..cores.min(MAX_ARBITERS)).map(|_| Arbiter::new().handle()).collect();
@@ -193,12 +200,14 @@ impl Host {
                 store,
                 meta,
                 tuning,
+                changes,
                 writer: writer.clone(),
                 keeper: self.link.clone(),
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
+                screens: Screens::start(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
 }
@@ -212,6 +221,7 @@ fn local_server(app: App, listener: UnixListener) -> io::Result<actix_web::dev::
     })
     .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
     .max_connections(gate::local_connections(MAX_CONNECTIONS))
+    .h1_allow_half_closed(false) // who has gone shall not be answered: a search would go on for nobody
     .on_connect(move |connection, data| auth::on_local(&local, connection, data))
     .disable_signals()
     .shutdown_timeout(2)

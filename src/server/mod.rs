@@ -3,7 +3,11 @@
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod asks;
+mod attach;
 mod auth;
+mod before;
+mod events;
 mod follow;
 mod frames;
 mod gate;
@@ -13,24 +17,31 @@ mod hostlog;
 mod lobby;
 mod metrics;
 mod names;
+mod look;
 mod resolve;
 mod routes;
+mod screen;
+mod search;
 mod sessions;
 mod tcp;
 mod tokens;
+mod turns;
 mod typing;
+mod watching;
 mod ws;
 
 pub use host::host_main;
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
+use crate::session::Changes;
 use crate::supervisor::{Shutdown, Supervisor};
 use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -46,6 +57,9 @@ pub(crate) struct App {
     health: Arc<health::Health>,
     /// With TCP.
     gate: Option<Arc<gate::Gate>>,
+    asks: Arc<asks::Asks>,
+    changes: Arc<Changes>,
+    searches: Arc<Semaphore>,
 }
 
 /// What doesn't change while a host runs.

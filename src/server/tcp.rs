@@ -127,6 +127,7 @@ fn serve_one(listener: TcpListener, gate: &Arc<Gate>, app: &App, serving: &Servi
     .keep_alive(KEEP_ALIVE)
     .client_disconnect_timeout(CLOSE_PATIENCE)
     .tcp_nodelay(true)
+    .h1_allow_half_closed(false) // as on the socket: who has gone shall not be answered
     .on_connect(move |connection, data| auth::on_tcp(&door, connection, data))
     .disable_signals()
     .shutdown_timeout(2)

@@ -51,6 +51,7 @@ impl SessionActor {
             turn = self.read_once(&mut left, &mut taken);
         }
         self.feed.push_all(taken); // readers and writer are woken once
+        self.answer_queries(ctx);
         match turn {
             Turn::More | Turn::Dry => self.arm_reading(ctx),
             Turn::Full => {
@@ -73,10 +74,13 @@ impl SessionActor {
         });
         match landed {
             Ok(Landed::Output(record)) => {
+                #[cfg(debug_assertions)]
+                super::failpoint::landed(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
                 self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);
                 self.modes.scan(&record.body);
+                self.answering.look(&record, self.sum.output);
                 ring.set_modes(self.modes.pack());
                 self.sum.apply(&record);
                 taken.push(record);

@@ -90,6 +90,7 @@ impl SessionActor {
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
             self.modes = Default::default();
+            self.answering.end_run(self.sum.seq);
             self.io = Some(Io::new(run, ring));
             self.put_surely(Event::Starting { run, size: self.meta.spec.size });
             Ok((run, fd))
@@ -189,6 +190,9 @@ impl SessionActor {
             Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
             Decision::GiveUp => self.reason = Some(self.give_up_reason()),
             Decision::Stay => {}
+        }
+        if last {
+            self.note_failure();
         }
         self.save_summary_if_due(true);
         let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };

@@ -145,3 +145,25 @@ fn the_queue_has_a_bound() {
     assert!(typist.push(job(99, b"x", Manner::Paste)).is_err());
     assert_eq!(typist.end().len(), MAX_WAITING);
 }
+
+#[test]
+fn nothing_comes_between_a_text_and_its_enter() {
+    let mut typist = typist();
+    typist.push(job(1, b"hello", Manner::Submit)).unwrap();
+    assert!(!typist.is_in_a_text(), "it waits");
+    let (mut now, mut seen) = (LogTime(0), vec![]);
+    loop {
+        match typist.next(now) {
+            Act::Begin => typist.begin(RAW, Ok(b"hello".to_vec())),
+            Act::Record(_) => typist.recorded(Seq(1)),
+            Act::Write(_) => typist.wrote(2),
+            Act::Pause(until) => now = until,
+            Act::Done { .. } => break,
+            Act::Idle => panic!("it isn't finished"),
+        }
+        seen.push(typist.is_in_a_text());
+    }
+    let (first, last) = (seen.iter().position(|s| *s).unwrap(), seen.iter().rposition(|s| *s).unwrap());
+    assert!(first > 1 && last - first >= 4 && seen[first..last].iter().all(|s| *s), "{seen:?}");
+    assert!(!typist.is_in_a_text(), "it is typed");
+}
