@@ -25,7 +25,7 @@ const PAGES: [Page; 5] = [
             &["the answer is 42", "demo"],
             &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
             &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
-            &["got hello", "exit 4: its run ended first", "worker exited 3"],
+            &["got hello", "exit 4: its run ended first", "worker exited 3\n3\nchecked\n"],
         ],
     ),
     (
@@ -56,7 +56,10 @@ const PAGES: [Page; 5] = [
                 "no_such_session",
             ],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
+            &["painter\n", "\"reason\":\"screen\"", "\"match\":\"> \""],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+            &["[\"build\",\"error: no such file\",[\"compiling\"],[\"done\"]]\ndone\n"],
+            &["short created\nshort starting\nshort started\nshort exited\n"],
         ],
     ),
 ];

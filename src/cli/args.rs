@@ -1,6 +1,9 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{attach, host, kill, list, logs, new, resize, restart, rm, screen, send, start, status, stop};
+use super::{
+    ask, attach, completions, doctor, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm,
+    run, screen, search, send, show, start, status, stop, turns, wait,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -21,7 +24,7 @@ Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.";
 /// On every command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// The host to talk to: unix:///path [env: TERMALIVE_HOST; default: the local one, started when needed]
+    /// The host to talk to: unix:///path, ws://127.0.0.1:7777 [env: TERMALIVE_HOST; default: the local one, started when needed]
     #[arg(long, global = true, value_name = "URI")]
     pub(super) host: Option<String>,
     /// Print JSON; an error is one line of JSON on standard error
@@ -30,6 +33,9 @@ pub(super) struct Common {
     /// Print names only, one a line
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
+    /// Holds the token for a host over TCP [env: TERMALIVE_TOKEN is the token itself]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(super) token_file: Option<PathBuf>,
     /// The settings for a host that is started [env: TERMALIVE_CONFIG]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(super) config: Option<PathBuf>,
@@ -38,24 +44,33 @@ pub(super) struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     New(new::NewArgs),
-    /// The same as new: run NAME -- ARGV…
-    #[command(name = "run")]
-    Run(new::NewArgs),
+    Run(run::RunArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    Show(show::ShowArgs),
     #[command(visible_alias = "a")]
     Attach(attach::AttachArgs),
     Send(send::SendArgs),
+    Ask(ask::AskArgs),
+    Reply(reply::ReplyArgs),
+    Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
+    Wait(wait::WaitArgs),
     Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Search(search::SearchArgs),
+    Events(events::EventsArgs),
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),
     Stop(stop::StopArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Names given to a command that takes none, so that the right command can be named.

@@ -5,19 +5,18 @@
 //! is refused by [`Attach::type_keys`], never queued without end.
 
 use super::follow::{Answer, Socket, websocket};
-use super::{Client, ClientError, request};
+use super::{Client, ClientError, Stream, request};
 use crate::model::{MIB, Name, Size};
 use crate::wire::{
     ApiError, AttachHello, AttachLine, AttachOp, AttachQuery, Code, ErrorBody, RunEnd, TYPING_FRAME, TYPING_WINDOW,
 };
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -262,27 +261,29 @@ impl Attach {
     async fn reconnect(&mut self) -> Result<(), ClientError> {
         let since = *self.broken_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= PATIENCE {
-            let socket = self.client.host.socket.display();
-            let error = ApiError::new(Code::NoHost, format!("no host at {socket} for {} s", PATIENCE.as_secs()));
+            let place = self.client.host.place();
+            let error = ApiError::new(Code::NoHost, format!("no host at {place} for {} s", PATIENCE.as_secs()));
             return Err(error.hint(format!("termalive attach {} goes on", self.name)).into());
         }
         tokio::time::sleep_until(*self.retry.get_or_insert_with(|| Instant::now() + self.pause)).await;
         (self.retry, self.pause) = (None, (self.pause * 2).min(LONGEST_PAUSE));
-        match UnixStream::connect(&self.client.host.socket).await {
+        match self.client.host.address.connect().await {
             Ok(stream) => self.upgrade(stream).await,
             Err(_) => Ok(()), // not back yet
         }
     }
 
-    async fn upgrade(&mut self, stream: UnixStream) -> Result<(), ClientError> {
+    async fn upgrade(&mut self, stream: Stream) -> Result<(), ClientError> {
         let path = format!("/v1/sessions/{}/attach?{}", self.name, self.query.to_query());
-        match websocket(stream, &path).await? {
+        match websocket(&self.client.host, stream, &path).await? {
             Answer::Socket(socket) => {
                 self.ops.clear(); // they were about the last screen
                 self.socket = Some(*socket);
                 self.sent = None;
                 self.heard = Instant::now();
             }
+            // the host is back, and others have used up its patience with this address
+            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.broken_since.is_some() => {}
             Answer::Refused(status, body) => {
                 return Err(request::refusal(&Method::GET, &self.path(), status, &body));
             }

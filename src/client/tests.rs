@@ -177,16 +177,21 @@ async fn hosts_are_started() {
 #[test]
 fn hosts_are_chosen() {
     let place = Place::new();
-    let choose = |uri: Option<&str>| Host::choose(uri, Ok(place.setup.clone()));
+    let choose = |uri: Option<&str>| Host::choose(uri, Credentials::default(), Ok(place.setup.clone()));
     assert!(choose(None).unwrap().setup.is_some());
     assert!(choose(Some(&place.setup.paths.uri())).unwrap().setup.is_some());
     assert!(choose(Some("unix:///x/y.sock")).unwrap().setup.is_none());
+    for uri in ["ws://h:1", "http://[::1]:7777/"] {
+        assert!(choose(Some(uri)).unwrap().address.is_remote(), "{uri}");
+    }
     let long = format!("unix:///{}", "x".repeat(200));
     for (uri, exit) in [
-        ("ws://h:1", 69),
         ("wss://h", 69),
+        ("https://h", 69),
         ("ssh://me@box", 69),
+        ("ws://h", 64),
         ("http://h", 64),
+        ("ftp://h:1", 64),
         ("unix://rel", 64),
         ("/x/y.sock", 64),
         ("ws://", 64),

@@ -13,10 +13,9 @@ pub trait Screen: RowSource + Send {
     fn baseline(&mut self);
     /// The text of the row of the cursor, blanks up to the cursor kept.
     fn open_text(&self) -> String;
+    /// The program moves the cursor over the screen.
+    fn paints(&self) -> bool;
 }
-
-/// Makes a blank screen.
-pub type MakeScreen = fn(Size) -> Box<dyn Screen>;
 
 impl Screen for Rows {
     fn baseline(&mut self) {
@@ -25,9 +24,12 @@ impl Screen for Rows {
     fn open_text(&self) -> String {
         Rows::open_text(self)
     }
+    fn paints(&self) -> bool {
+        Rows::paints(self)
+    }
 }
 
-/// The real one.
+/// A blank one.
 pub(super) fn real(size: Size) -> Box<dyn Screen> {
     Box::new(Rows::new(size))
 }

@@ -6,7 +6,7 @@
 
 use super::{
     channel::{Channel, IN_FLIGHT_RETRY, Received, Sent, exactly, timespec, wait},
-    link::{LinkEvent, SpawnError, Spawned},
+    link::{Held, LinkError, LinkEvent, SpawnError, Spawned, tell_of},
     protocol::{Holding, HostSays, KeeperSays, shorten},
     revive::{self, Estate, Successor},
 };
@@ -46,12 +46,16 @@ const REVIVALS: u32 = 5;
 /// The pause after a failed one, doubled each time.
 const REVIVAL_PAUSE: Duration = Duration::from_millis(50);
 
+/// Who asks what is held of a session.
+pub(super) type Asker = oneshot::Sender<Result<Option<Held>, LinkError>>;
+
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Command {
     Spawn(Box<Order>),
     Forget(SessionId, u32),
     Drop(SessionId),
+    Tell(SessionId, Asker),
     Replace,
     Bye(oneshot::Sender<()>),
 }
@@ -134,6 +138,8 @@ pub(super) struct Driver {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     ordered: BTreeMap<(SessionId, u32), Order>,
+    /// Who asks about sessions with a run under way. Bounded: one a session.
+    asked: Vec<(SessionId, Asker)>,
     outbox: VecDeque<Out>,
     full: bool,
     retry_at: Option<Instant>,
@@ -163,7 +169,10 @@ impl Driver {
         self.wait().map_err(|e| End::Dead(format!("the link can't be watched: {e}")))?;
         loop {
             match self.channel.receive().map_err(|e| End::Dead(format!("the link can't be read: {e}")))? {
-                Received::Message(message, fds) => self.hear(message, fds),
+                Received::Message(message, fds) => {
+                    self.hear(message, fds);
+                    self.answer_asked();
+                }
                 Received::Strange(why) => tracing::warn!("from the keeper: {why}"),
                 Received::Nothing => return Ok(()),
                 Received::Closed => return self.revive(),
@@ -211,6 +220,10 @@ impl Driver {
             Command::Drop(id) => {
                 self.held.remove(&id);
                 Out::Say(HostSays::Drop { id })
+            }
+            Command::Tell(id, asker) => {
+                self.work.asked.push((id, asker));
+                return self.answer_asked();
             }
             Command::Replace => Out::Say(HostSays::Replace),
             Command::Bye(done) => Out::Bye(done),
@@ -314,6 +327,16 @@ impl Driver {
         }
     }
 
+    /// Answers who asks about a session that has no run under way.
+    fn answer_asked(&mut self) {
+        let starting = |id: SessionId| self.work.ordered.range((id, 0)..=(id, u32::MAX)).next().is_some();
+        let (wait, now) = std::mem::take(&mut self.work.asked).into_iter().partition(|(id, _)| starting(*id));
+        self.work.asked = wait;
+        for (id, asker) in now {
+            let _ = asker.send(self.held.get(&id).map(|known| tell_of(id, known)).transpose()); // who asked may be gone
+        }
+    }
+
     /// The keeper is gone: everything goes to a new one.
     fn revive(&mut self) -> Result<(), End> {
         let leaves = |out: &Out| matches!(out, Out::Bye(_));
@@ -337,7 +360,10 @@ impl Driver {
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
             // The old keeper may have got as far as a running program that nobody holds. Its PTY is gone with the
             // keeper, so it gets a SIGHUP; one that ignores that has lived long enough for its cookie to be seen.
-            tree::kill_found(|| tree::scan_cookie(id, since));
+            match tree::kill(tree::Target::Young(id, since)) {
+                Ok(0) => {}
+                left => tracing::error!(%id, ?left, "a run that nobody holds can't be ended"),
+            }
         }
         work.outbox.extend(work.ordered.keys().map(|(id, run)| Out::Order(*id, *run)));
         let _ = self.events.blocking_send(LinkEvent::KeeperReplaced { pid });

@@ -8,7 +8,7 @@ use super::{
     Options, StoreDown, disk,
     entry::{self, Draft},
     lock,
-    sled::{Closed, Table, disk_bytes},
+    sled::{Closed, Table},
 };
 use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
 use bytes::Bytes;
@@ -235,11 +235,6 @@ impl Meta {
     /// The answer given under a key: of the last 24 hours, perhaps of before.
     pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
         entry::get(&self.table, &key_name(key))?.map(|value| self.parse(&value)).transpose()
-    }
-
-    /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
-        disk_bytes(&self.dir)
     }
 
     /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.

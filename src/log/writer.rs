@@ -110,21 +110,15 @@ impl Writer {
         feed.attach(&self.0.inbox);
     }
 
-    /// Asks for a commit and a sync of everything pending now; returns at once. The feeds' `durable` tells when. All who
-    /// ask while one is under way share the next.
-    pub fn sync_now(&self) {
-        self.0.inbox.call(|calls| calls.sync = true);
-    }
-
-    /// Returns when record `seq` survives a power loss; asks for a sync at once. The record has to be pushed, and the feed
-    /// attached, before.
+    /// Returns when record `seq` survives a power loss; asks for a sync at once. All who ask while one is under way share
+    /// the next. The record has to be pushed, and the feed attached, before.
     pub async fn durable_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
         let mut durable = feed.durable();
         let mut stopped = self.0.stopped.clone();
         if *durable.borrow_and_update() >= seq {
             return Ok(());
         }
-        self.sync_now();
+        self.0.inbox.call(|calls| calls.sync = true);
         tokio::select! {
             biased;
             reached = durable.wait_for(|d| *d >= seq) => reached.map(|_| ()).map_err(|_| Stopped),
@@ -146,11 +140,6 @@ impl Writer {
         let queued = self.0.commands.try_send(Command { batch, done: None }).is_ok();
         self.0.inbox.call_later(|calls| calls.offered = true);
         queued
-    }
-
-    /// True when nothing is written any more.
-    pub fn is_stopped(&self) -> bool {
-        *self.0.stopped.borrow()
     }
 
     /// Writes and syncs everything, ends the thread and waits for it. Blocking. `Err` when a fault ended it.

@@ -1,12 +1,12 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
 
-use super::{App, Facts, auth, routes};
+use super::{App, Facts, auth, routes, search};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::session::screen::Screens;
-use crate::session::{Birth, Services, Tuning};
+use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
@@ -121,15 +122,26 @@ impl Host {
         }
         let writer = self.start_writer(store.clone(), meta.clone())?;
         let shutdown = Arc::new(Shutdown::default());
-        let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
-        let config = self.config.clone();
-        let app =
-            App { supervisor: supervisor.clone(), store, meta, config, shutdown: shutdown.clone(), facts: self.facts };
+        let changes = Arc::new(Changes::default());
+        let supervisor =
+            self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone(), changes.clone());
+        let app = App {
+            supervisor: supervisor.clone(),
+            store,
+            meta,
+            config: self.config.clone(),
+            shutdown: shutdown.clone(),
+            facts: self.facts,
+            changes,
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
+            asks: Arc::default(),
+        };
         let server =
             HttpServer::new(move || WebApp::new().app_data(web::Data::new(app.clone())).configure(routes::configure))
                 .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
                 .max_connections(MAX_CONNECTIONS)
                 .on_connect(auth::on_connect)
+                .h1_allow_half_closed(false) // who has gone shall not be answered: a search would go on for nobody
                 .disable_signals()
                 .shutdown_timeout(2)
                 .listen_uds(listener)
@@ -176,6 +188,7 @@ impl Host {
         meta: Arc<Meta>,
         births: Vec<Birth>,
         shutdown: Arc<Shutdown>,
+        changes: Arc<Changes>,
     ) -> Addr<Supervisor> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters: Vec<_> = (0..cores.min(MAX_ARBITERS)).map(|_| Arbiter::new().handle()).collect();
@@ -185,13 +198,14 @@ impl Host {
                 store,
                 meta,
                 tuning,
+                changes,
                 writer: writer.clone(),
                 keeper: self.link.clone(),
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
                 screens: Screens::start(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
 }

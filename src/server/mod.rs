@@ -3,14 +3,20 @@
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod asks;
 mod attach;
 mod auth;
+mod before;
+mod events;
 mod follow;
 mod host;
+mod look;
 mod resolve;
 mod routes;
 mod screen;
+mod search;
 mod sessions;
+mod turns;
 mod typing;
 mod watching;
 mod ws;
@@ -19,12 +25,14 @@ pub use host::host_main;
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
+use crate::session::Changes;
 use crate::supervisor::{Shutdown, Supervisor};
 use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -35,6 +43,9 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    asks: Arc<asks::Asks>,
+    changes: Arc<Changes>,
+    searches: Arc<Semaphore>,
 }
 
 /// What doesn't change while a host runs.

@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, attach, auth, follow, screen, sessions, typing, ws};
+use super::{App, attach, auth, events, follow, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -16,13 +16,17 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/version", web::get().to(version))
             .route("/status", web::get().to(status))
             .route("/stop", web::post().to(stop))
+            .route("/search", web::get().to(search::search))
+            .route("/events", web::get().to(events::events))
             .route("/sessions", web::get().to(sessions::list))
             .route("/sessions", web::post().to(sessions::create))
             .service(
                 web::scope("/sessions/{name}")
                     .route("", web::get().to(sessions::show))
                     .route("", web::delete().to(sessions::remove))
-                    .route("/turns", web::post().to(typing::turn))
+                    .route("/turns", web::get().to(turns::list))
+                    .route("/turns", web::post().to(turns::turn))
+                    .route("/turns/{turn}", web::get().to(turns::reply))
                     .route("/input", web::post().to(typing::input))
                     .route("/keys", web::post().to(typing::keys))
                     .route("/resize", web::post().to(sessions::resize))

@@ -6,6 +6,7 @@
 
 use super::answering::Answering;
 use super::attached::Attached;
+use super::changes::{self, Changes, What};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
@@ -28,6 +29,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 /// What every session's actor needs of its host.
 #[derive(Clone)]
@@ -48,6 +50,8 @@ pub struct Services {
     pub host_uri: Arc<str>,
     /// Times.
     pub tuning: Tuning,
+    /// For those who watch all sessions.
+    pub changes: Arc<Changes>,
 }
 
 /// Times that the configuration sets.
@@ -84,6 +88,8 @@ pub struct SessionActor {
     pub(super) exit_at_birth: Option<Status>,
     /// `restart` was asked for: the end of this run is not the end of the session.
     pub(super) restarting: bool,
+    /// Dropped without a word by a panic.
+    alive: Option<oneshot::Sender<()>>,
 }
 
 /// The PTY and the ring of one run. It outlives the run while other processes hold the terminal.
@@ -107,7 +113,13 @@ const HEARTBEAT: Duration = Duration::from_secs(1);
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
-    pub(super) fn resting(meta: SessionMeta, services: Services, sum: Summary, feed: Arc<Feed>) -> SessionActor {
+    pub(super) fn resting(
+        meta: SessionMeta,
+        services: Services,
+        sum: Summary,
+        feed: Arc<Feed>,
+        alive: oneshot::Sender<()>,
+    ) -> SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
             clock: Clock::from(sum.at.log),
@@ -129,6 +141,7 @@ impl SessionActor {
             io: None,
             exit_at_birth: None,
             restarting: false,
+            alive: Some(alive),
         }
     }
 
@@ -147,7 +160,17 @@ impl SessionActor {
             self.note(|batch, id| Some(batch.put_turn(id, mark.turn, &serde_json::to_vec(&mark).ok()?)));
         }
         self.feed.push(record);
+        if let Some(what) = What::of(event) {
+            self.services.changes.note(&self.meta.name, self.meta.id, seq, what);
+        }
         Some(seq)
+    }
+
+    /// The session has ended for good: if that is a failure, those who watch hear why.
+    pub(super) fn note_failure(&self) {
+        if let Some(reason) = self.reason.as_deref().map(changes::cut) {
+            self.services.changes.note(&self.meta.name, self.meta.id, self.sum.seq, What::Failed { reason });
+        }
     }
 
     /// As [`SessionActor::put`], but an event that finds no room is kept and goes in later, in order.
@@ -310,6 +333,9 @@ impl Handler<Leave> for SessionActor {
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
         self.feed.close();
+        if let Some(alive) = self.alive.take() {
+            let _ = alive.send(()); // the host ends
+        }
         ctx.stop();
     }
 }

@@ -17,7 +17,9 @@ use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
 use actix::prelude::*;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// A session that will have an actor.
 pub struct Birth {
@@ -70,12 +72,12 @@ impl Birth {
         Birth { meta, sum, stored: Seq(0), adopted: None }
     }
 
-    /// The actor, on the thread where it will live.
-    pub fn into_actor(self, services: Services) -> SessionActor {
-        let Birth { meta, sum, stored, adopted } = self;
-        let feed = Feed::new(meta.id, stored);
+    /// The actor, on the thread where it will live, with a new feed that begins at `stored`. Where it ends without a word
+    /// through `alive`, it has panicked.
+    pub fn into_actor(self, services: Services, feed: Arc<Feed>, alive: oneshot::Sender<()>) -> SessionActor {
+        let Birth { meta, sum, adopted, .. } = self;
         services.writer.attach(&feed);
-        let mut actor = SessionActor::resting(meta, services, sum, feed);
+        let mut actor = SessionActor::resting(meta, services, sum, feed, alive);
         match adopted {
             Some(adoption) => actor.adopt(adoption),
             None => actor.mourn(),

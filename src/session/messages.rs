@@ -181,7 +181,7 @@ pub struct End {
 pub struct SignalOnce(pub i32);
 
 /// The keeper reaped the leader of a run.
-#[derive(Message)]
+#[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct LeaderExited {
     /// Which run.

@@ -72,6 +72,8 @@ impl SessionActor {
         });
         match landed {
             Ok(Landed::Output(record)) => {
+                #[cfg(debug_assertions)]
+                super::failpoint::landed(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
                 self.modes.scan(&record.body);

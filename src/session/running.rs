@@ -191,6 +191,9 @@ impl SessionActor {
             Decision::GiveUp => self.reason = Some(self.give_up_reason()),
             Decision::Stay => {}
         }
+        if last {
+            self.note_failure();
+        }
         self.save_summary_if_due(true);
         let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
         let (durable, ended, keeper) =

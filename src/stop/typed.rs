@@ -91,8 +91,14 @@ fn reached(text: &FoldedText, at: usize, row: &str) -> Option<usize> {
     if length == row.len() && ends_well {
         return Some(at + length);
     }
-    let prompt = row.strip_suffix(rest).filter(|_| at > 0 && line.start == at)?;
-    (prompt.len() <= PROMPT && prompt.chars().next_back().is_none_or(is_decoration)).then_some(line.end)
+    let before = row.strip_suffix(rest).filter(|_| line.start == at)?;
+    // The driver may have echoed a beginning of it before the program reads and shows all of it.
+    let torn = common(before, rest);
+    let prompt = before[torn..].trim_end_matches(is_decoration);
+    let short = before.len() - torn <= PROMPT;
+    let shown =
+        if torn > 0 { prompt.is_empty() } else { at > 0 && before.chars().next_back().is_none_or(is_decoration) };
+    (short && shown).then_some(line.end)
 }
 
 #[cfg(test)]
@@ -130,6 +136,8 @@ mod tests {
             ),
             ("│ >  │", "hello", false, vec!["│ ❯ hello │", "hello"], vec!["hello"]),
             ("", "hello", true, vec!["> hello", "hello"], vec!["> hello"]),
+            ("", "hello there", true, vec!["hello th> hello there", "yes"], vec!["yes"]),
+            ("", "hello there", true, vec!["hello or hello there", "yes"], vec!["hello or hello there", "yes"]),
         ] {
             assert_eq!(printed(standing, text, echo, &rows), wanted, "{text:?} after {standing:?}");
         }

@@ -32,7 +32,11 @@ pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<B
     for session in sessions {
         let held = held.remove(&session.id);
         match (session.removed, held) {
-            (false, held) => births.push(birth(store, meta, session, held)?),
+            (false, held) => {
+                let (birth, turns) = birth(store, meta, session, held)?;
+                meta.apply(&turns)?;
+                births.push(birth);
+            }
             (true, Some(held)) => orphans.push(end_orphan(held)),
             (true, None) => {}
         }
@@ -43,12 +47,20 @@ pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<B
 
 /// Nobody knows this session any more: a removal was cut off.
 fn end_orphan(held: Held) -> SessionId {
-    let left = tree::kill_all(held.process, held.id);
-    tracing::warn!(id = %held.id, left = left.len(), "a removed session still ran and was ended");
+    match tree::kill(tree::Target::Tree(held.process, held.id)) {
+        Ok(left) => tracing::warn!(id = %held.id, left, "a removed session still ran and was ended"),
+        Err(e) => tracing::error!(id = %held.id, error = %e, "a removed session still runs and can't be ended"),
+    }
     held.id
 }
 
-fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<Held>) -> Result<Birth, StoreDown> {
+/// One session, and the turns to be kept in `meta` with it. Writes nothing: a writer may be at work.
+pub(super) fn birth(
+    store: &dyn EventLog,
+    meta: &Meta,
+    session: SessionMeta,
+    held: Option<Held>,
+) -> Result<(Birth, MetaBatch), StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
     let taken = held.and_then(|held| match take_ring(&held) {
@@ -85,7 +97,6 @@ fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<H
         sum.at.log = sum.at.log.max(adopted.log_time);
         Adoption { last_alive, held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
     });
-    meta.apply(&turns)?;
     let adopted = match adopted {
         Some(adoption) => {
             let unfinished = unfinished(store, id, &mut sum, &adoption.unstored)?;
@@ -93,7 +104,7 @@ fn birth(store: &dyn EventLog, meta: &Meta, session: SessionMeta, held: Option<H
         }
         None => None,
     };
-    Ok(Birth { meta: session, sum, stored, adopted })
+    Ok((Birth { meta: session, sum, stored, adopted }, turns))
 }
 
 fn take_ring(held: &Held) -> Result<(Ring, crate::ring::Adopted), String> {

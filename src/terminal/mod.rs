@@ -54,6 +54,8 @@ pub enum RowEvent {
     Judged(Row),
     /// A row that will not change any more. It comes once.
     Final(Row),
+    /// The whole screen was wiped: what comes now may be a transcript that is written anew.
+    Wiped,
 }
 
 /// A row without output for so long is looked at as it stands.

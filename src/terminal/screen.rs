@@ -104,6 +104,10 @@ impl Screen {
         self.term.mode().contains(TermMode::ALT_SCREEN)
     }
 
+    pub(super) fn paints(&self) -> bool {
+        matches!(self.flow, Flow::Frames(_))
+    }
+
     /// Something visible changes.
     pub(super) fn change(&mut self) {
         self.changed = Some(self.now);

@@ -25,6 +25,37 @@ fn the_defaults_are_whole() {
     assert_eq!(config.send.timeout, Duration::from_secs(60));
     assert_eq!(config.wait.first, Duration::from_secs(120));
     assert_eq!(config.attach.prefix, 0x02);
+    assert_eq!(config.ask.timeout, Duration::from_secs(1800));
+    assert_eq!(config.ask.quiet, Duration::from_secs(3));
+    assert!(config.http.listen.is_empty() && !config.http.insecure);
+    assert_eq!((config.http.max_connections, config.http.max_per_peer, config.http.max_follows), (1024, 256, 128));
+}
+
+#[test]
+fn lists_are_arrays_or_stand_between_commas() {
+    let listen = |file, flags: &[_]| {
+        merge(file, &[], flags).map(|c| c.http.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let two = Ok(vec!["127.0.0.1:7777".to_owned(), "[::1]:7777".to_owned()]);
+    assert_eq!(listen("[http]\nlisten = [\"127.0.0.1:7777\", \"[::1]:7777\"]", &[]), two);
+    assert_eq!(listen("", &["http.listen=127.0.0.1:7777, [::1]:7777"]), two);
+    assert_eq!(listen("[http]\nlisten = \"127.0.0.1:1\"", &["http.listen="]), Ok(vec![]));
+    for (flag, why) in [
+        ("http.listen=7777", "no address"),
+        ("http.listen=localhost:7777", "such as 127.0.0.1:7777"),
+        ("http.listen=127.0.0.1:0", "port 0"),
+        ("http.listen=0.0.0.0:7777", "--insecure"),
+        ("http.listen=[::]:7777", "can be reached by others"),
+        ("http.insecure=maybe", "neither true nor false"),
+        ("http.allowed_hosts=http://x", "is no host"),
+        ("http.allowed_hosts=*", "is no host"),
+        ("http.allowed_origins=box.example", "as a browser says it"),
+        ("http.max_follows=0", "from 1 to"),
+    ] {
+        let error = merge("", &[], &[flag]).unwrap_err();
+        assert!(error.contains(why), "{flag}: {error}");
+    }
+    assert!(merge("[http]\ninsecure = true", &[], &["http.listen=0.0.0.0:1"]).unwrap().http.insecure);
 }
 
 #[test]
