@@ -26,7 +26,7 @@ const RESERVED: [(&str, &str, &str); 4] = [
 const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Error|IVec|Mode|Result|Tree|open)\b";
 
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
-const SLEEPS: [(&str, usize, &str); 10] = [
+const SLEEPS: [(&str, usize, &str); 11] = [
     ("src/cli/attach.rs", 1, "when a row or a word is due on the screen, beside the events"),
     ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/cli/logs.rs", 1, "the command's own deadline, beside the events"),
@@ -36,6 +36,11 @@ const SLEEPS: [(&str, usize, &str); 10] = [
     ("src/keeper/process.rs", 1, "the loop itself failed: without a pause it would burn a processor"),
     ("src/log/sled.rs", 1, "another thread is closing the same table, and sled tells nobody when it has"),
     ("src/server/follow.rs", 1, "log time: silence is what is waited for, beside the events"),
+    (
+        "src/server/turns.rs",
+        2,
+        "the deadline of a wait; a client that is gone shows by a failed write, a good one by nothing",
+    ),
     ("tests/ring_crash.rs", 1, "the stimulus: a random moment"),
 ];
 

@@ -19,7 +19,9 @@ pub(super) struct Cli {
 
 const EXITS: &str = "Exit codes: 0 done, 1 failed, 2 --timeout passed, 3 idle for --wait-idle, 4 the run ended first,
 64 usage, 66 no such session, 69 no host, 77 not permitted, 130 Ctrl+C.
-Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.";
+Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.
+Begin with: termalive new demo -- bash; termalive send demo 'echo hi'; termalive logs demo; termalive kill demo.
+termalive COMMAND --help says more about each; termalive doctor looks for what is missing.";
 
 /// On every command.
 #[derive(Debug, Args)]

@@ -1,6 +1,6 @@
 //! `reply`: the reply to a turn, again or later.
 //!
-//! The same reading as that of `ask`: with the same conditions it gives the same text. Data comes from the host, goes to `out`.
+//! The same reading as that of `ask`, with its conditions where none are given: so it is the same text. Data comes from the host, goes to `out`.
 
 use super::{Done, ask, check, context::Context, context::converse};
 use crate::model::Name;

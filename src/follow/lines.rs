@@ -121,6 +121,7 @@ mod tests {
             submit: true,
             echo: false,
             text,
+            asked: None,
         };
         assert!(line(event).contains(r#""hidden":7"#));
     }

@@ -171,7 +171,8 @@ impl Look {
             exit: exit_code(reason, true),
             whole_reply: reason == EndReason::Screen,
             prompt: None,
-            upto: None,
+            begins: None,
+            ends: None,
             seq,
             took: log.since(self.plan.since),
         }

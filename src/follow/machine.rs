@@ -33,6 +33,8 @@ pub struct Follow {
     /// Judging has begun: the start was reached.
     pub(super) begun: bool,
     pub(super) stops: Option<StopSet>,
+    /// A row was printed.
+    pub(super) answered: bool,
     /// Of a reading that waits for a whole reply.
     pub(super) prompt: Option<Prompt>,
     pub(super) writer: Writer,
@@ -44,8 +46,8 @@ pub struct Follow {
     pub(super) printed: Option<String>,
     /// Of the last record.
     pub(super) anchor: Stamp,
-    /// Log time at the start.
-    pub(super) started: LogTime,
+    /// Log time of the record that the start is, if it is one.
+    pub(super) started: Option<LogTime>,
     /// The last record.
     pub(super) last: Seq,
     /// After the last record.
@@ -100,6 +102,7 @@ impl Follow {
             fed: false,
             begun: false,
             stops: None,
+            answered: false,
             prompt: plan.conditions.reply().map(Prompt::new),
             writer: Writer::new(plan.session.clone(), plan.content, plan.after, lines),
             typed: TypedEcho::default(),
@@ -107,7 +110,7 @@ impl Follow {
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
-            started: LogTime::default(),
+            started: None,
             last: plan.start.seq,
             reached: plan.start,
             floor: plan.start,
@@ -232,8 +235,11 @@ impl Follow {
         self.begun = true;
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
-        self.started = start;
+        let from_turn = self.plan.from_turn;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
+            if !from_turn {
+                screen.new_row();
+            }
             let text = screen.open_text();
             screen.baseline();
             text
@@ -293,7 +299,7 @@ impl Follow {
         }
         let prompt = self.prompt.as_mut().filter(|prompt| prompt.deadline().is_some_and(|at| at <= now))?;
         let (text, paints) = self.screen.as_ref().map_or_else(Default::default, |s| (s.open_text(), s.paints()));
-        let answered = self.stops.as_ref().is_some_and(StopSet::answered);
+        let answered = self.answered || self.stops.as_ref().is_some_and(StopSet::answered);
         prompt.look(now, &Open { text: &text, paints, answered }).map(Fired::Answer)
     }
 
@@ -339,7 +345,8 @@ impl Follow {
             _ => false,
         };
         let mut prompt = self.prompt.as_ref().map(|prompt| prompt.known().to_owned()).filter(|known| !known.is_empty());
-        let mut upto = None;
+        let begins = self.prompt.as_ref().and_then(Prompt::begins);
+        let ends = self.prompt.as_ref().and_then(Prompt::ends).filter(|_| matches!(ending, Ending::Answer(_)));
         let (reason, hit, status, next) = match ending {
             Ending::Pattern(hit, next) => (EndReason::Pattern, Some(hit), None, held.unwrap_or(next)),
             Ending::Exit(status) => (EndReason::Exit, None, Some(status), reached),
@@ -347,8 +354,8 @@ impl Follow {
             Ending::Timeout => (EndReason::Timeout, None, None, reached),
             Ending::Complete => (EndReason::Complete, None, None, reached),
             Ending::Answer(Answer::Quiet { .. }) => (EndReason::Idle, None, None, reached),
-            Ending::Answer(Answer::Prompt(stands, at)) => {
-                (prompt, upto) = (Some(stands), at);
+            Ending::Answer(Answer::Prompt(stands)) => {
+                prompt = Some(stands);
                 (EndReason::Complete, None, None, reached)
             }
         };
@@ -367,8 +374,8 @@ impl Follow {
             turn: self.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        let took = self.anchor.log.since(self.started);
-        End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, upto, seq: self.last, took }
+        let took = self.started.map_or(Duration::ZERO, |started| self.anchor.log.since(started));
+        End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, begins, ends, seq: self.last, took }
     }
 
     /// What is printed because the reading ends stands behind all that was printed before, also where its bytes don't.

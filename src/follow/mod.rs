@@ -28,6 +28,6 @@ pub use look::{Look, LookPlan};
 pub use machine::Follow;
 pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reader::Reader;
-pub use reply::{MAX_REPLY, ReplyText, TooLong};
+pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
 pub use screen::Screen;
 pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

@@ -105,11 +105,13 @@ pub struct End {
     pub whole_reply: bool,
     /// Of a reading for a reply: the prompt that stands at the end of what was printed, or stood before.
     pub prompt: Option<String>,
-    /// What was printed from here on isn't part of the reply.
-    pub upto: Option<Cursor>,
+    /// The reply begins here: what stands before is echo, whatever it looks like.
+    pub begins: Option<Cursor>,
+    /// The reply ends here: what stands behind is the prompt.
+    pub ends: Option<Cursor>,
     /// The last record that was read.
     pub seq: Seq,
-    /// Log time from the start to that record.
+    /// Log time from the record that the start is to that one; nothing where the start is none.
     pub took: Duration,
 }
 

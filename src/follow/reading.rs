@@ -24,6 +24,9 @@ impl Follow {
         let at = record.at;
         let place = Cursor::at(record.seq);
         let marks = self.plan.from_turn || record.kind == Kind::Starting;
+        if place == self.plan.start {
+            self.started = Some(at.log);
+        }
         if place >= self.plan.start
             && let Some(end) = self.begin(at.log, marks, out)
         {
@@ -112,7 +115,7 @@ impl Follow {
             screen.feed(at, now, &rest[..part], rows);
             at = after(at, part);
             if let Some(prompt) = &mut self.prompt {
-                prompt.read_on(at, was_on, || screen.open_text());
+                prompt.read_on(&rest[..part], at, was_on, || screen.open_text());
             }
             rest = &rest[part..];
             self.fed = true;
@@ -229,6 +232,7 @@ impl Follow {
         if !known.is_empty() && new.is_empty() {
             return;
         }
+        self.answered |= !new.is_empty();
         let (seq, wall) = self.read;
         self.writer.row(row.end.max(self.floor), new, lf, seq, wall, out);
     }

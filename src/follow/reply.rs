@@ -4,10 +4,10 @@
 //! began to read again, if it said where. What goes to the client is exactly what the program printed in answer: the prompt
 //! and the row of the marker are taken off its end. It must never hold more than [`MAX_REPLY`].
 
-use super::{End, Frame, Plan};
+use super::{Bound, End, Frame, Plan};
 use crate::{
     model::MIB,
-    stop::is_marker_alone,
+    stop::{Conditions, is_marker_alone},
     wire::{EndReason, Gap, Line, Reply, ReplyReason, ReplySource},
 };
 
@@ -42,10 +42,10 @@ impl ReplyText {
         }
     }
 
-    /// The reply to the turn that the plan starts from, given how the reading ended; `again`: what a reading up to
-    /// [`End::upto`] collected, where there is one.
+    /// The reply to the turn that the plan starts from, given how the reading ended; `again`: what the reading of
+    /// [`again`] collected, where there is one.
     pub fn finish(self, plan: &Plan, end: &End, again: Option<ReplyText>) -> Result<Reply, TooLong> {
-        let exact = again.is_some();
+        let exact = end.ends.is_some();
         let ReplyText { text, too_long, gaps } = again.unwrap_or(self);
         if too_long {
             return Err(TooLong);
@@ -79,6 +79,23 @@ impl ReplyText {
             gaps,
         })
     }
+}
+
+/// The reading of what is known to be the reply by its place alone, if it is.
+pub fn again(plan: &Plan, end: &End) -> Option<Plan> {
+    if end.begins.is_none() && end.ends.is_none() {
+        return None;
+    }
+    let start = end.begins.unwrap_or(plan.start);
+    Some(Plan {
+        start,
+        after: start,
+        from_turn: end.begins.is_none(),
+        to: Some(Bound::Cursor(end.ends.unwrap_or(end.line.next))),
+        conditions: Conditions::default(),
+        follow: false,
+        ..plan.clone()
+    })
 }
 
 /// What stands above the last row, with the line feed at its end, and that row.

@@ -276,7 +276,9 @@ impl Driver {
 
     fn wait(&self) -> io::Result<()> {
         let out = if self.work.full { PollFlags::OUT } else { PollFlags::empty() };
-        let left = self.work.retry_at.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let more = !self.commands.is_empty() && self.work.outbox.len() < OUTBOX; // one wake can stand for many
+        let until = if more { Some(Instant::now()) } else { self.work.retry_at };
+        let left = until.map(|at| timespec(at.saturating_duration_since(Instant::now())));
         let mut fds = [PollFd::new(&self.flags.wake, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN | out)];
         match poll(&mut fds, left.as_ref()) {
             Ok(_) => {}

@@ -168,6 +168,9 @@ pub enum Event {
         echo: bool,
         /// What.
         text: InputText,
+        /// Of an ask: when its reply is whole, as in the query of `…/turns/{n}`; so it is the same later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
     /// What was typed of the input record `of`.
     Typed {
@@ -375,6 +378,7 @@ mod tests {
                 submit: true,
                 echo: false,
                 text: InputText::Shown("hi".into()),
+                asked: Some("until=x".into()),
             },
             Event::Typed { of: Seq(4), step: Step::EnterDone, n: 3 },
             Event::Resize(Size { cols: 80, rows: 24 }),

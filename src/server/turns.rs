@@ -10,9 +10,10 @@ use super::resolve::{Ground, ground, turn as mark_of};
 use super::sessions::find;
 use super::typing::{Wanted, submit};
 use super::{App, failed, no_answer};
-use crate::follow::{Bound, End, Plan, ReplyText, timestamp};
-use crate::model::{Event, InputText, KIB, Seq};
-use crate::session::messages::Describe;
+use crate::follow::{End, Plan, ReplyText, again, timestamp};
+use crate::model::{Event, InputText, KIB, Kind, Seq};
+use crate::session::LogView;
+use crate::session::messages::{Describe, Snapshot};
 use crate::session::summary::TurnMark;
 use crate::session::typist::Manner;
 use crate::stop::Conditions;
@@ -22,6 +23,7 @@ use crate::wire::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use serde::Serialize;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -29,6 +31,8 @@ type Answer = Result<HttpResponse, ApiError>;
 
 /// Between two signs of life while a reply is waited for. 5 s: so soon a client that has gone away is noticed.
 const BEAT: Duration = Duration::from_secs(5);
+/// After so long a blank line that could not be written has ended the answer. 100 ms: a connection's end is known at once.
+const SEEN: Duration = Duration::from_millis(100);
 /// A program that was just started is given so long to show its first prompt. 3 s: an interpreter on a busy machine.
 const READY_MAX: Duration = Duration::from_secs(3);
 /// Its prompt stands when nothing came for so long.
@@ -37,6 +41,8 @@ const READY_QUIET: Duration = Duration::from_millis(300);
 const MAX_TURNS: u64 = 1000;
 /// So much of a text is listed, in bytes.
 const PROMPT_SHOWN: usize = 4 * KIB;
+/// Conditions up to so many bytes are kept with the turn: a record of input is small, and the ring holds a few.
+const MAX_ASKED: usize = 4 * KIB;
 const PAGE: usize = 256 * KIB;
 
 pub(super) async fn turn(
@@ -46,19 +52,63 @@ pub(super) async fn turn(
     body: web::Json<TurnRequest>,
 ) -> Answer {
     let TurnRequest { text, from, timeout_ms, wait, when } = body.into_inner();
-    let mut wanted = Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms };
+    let mut wanted = Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms, asked: None };
     if !wait {
         return Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?));
     }
     let deadline = deadline(&app, timeout_ms);
     conditions(&when)?;
-    let ask = app.asks.open(wanted.from.as_deref(), &name)?;
+    let ask = app.asks.open(wanted.from.as_deref(), &name, true)?;
     let reading_may_take = u64::try_from(app.config.send.timeout.as_millis()).unwrap_or(u64::MAX);
     wanted.timeout_ms = Some(timeout_ms.unwrap_or(u64::MAX).min(reading_may_take));
-    ready(&app, &name, deadline).await?;
-    let receipt = submit(&app, &name, &request, wanted).await?;
-    let number = receipt.turn.ok_or_else(|| failed("the text opened no turn"))?;
-    Ok(stream(wait_for(app, name.into_inner(), number, when, Some(deadline), Some(ask))))
+    wanted.asked = Some(ReplyQuery { when: when.clone(), ..ReplyQuery::default() }.to_query())
+        .filter(|query| (1..=MAX_ASKED).contains(&query.len()));
+    let asking = Asking { app, name: name.into_inner(), request, wanted, when, deadline, ask };
+    if !asking.ask.is_first() {
+        return Ok(answer(Stage::Queued(Box::pin(asking.queue())))); // may take long: who goes away doesn't ask
+    }
+    let number = asking.submit().await?;
+    Ok(answer(Stage::Replying(Box::pin(asking.wait(number)))))
+}
+
+/// An ask on its way.
+struct Asking {
+    app: web::Data<App>,
+    name: String,
+    request: HttpRequest,
+    wanted: Wanted,
+    when: When,
+    deadline: Instant,
+    ask: Ask,
+}
+
+impl Asking {
+    /// Until it may type.
+    async fn queue(self) -> Result<Asking, ApiError> {
+        match tokio::time::timeout_at(self.deadline, self.ask.first()).await {
+            Ok(()) => Ok(self),
+            Err(_) => {
+                let what = format!("session {:?} is busy with an earlier ask; nothing was typed", self.name);
+                Err(ApiError::new(Code::NotReading, what))
+            }
+        }
+    }
+
+    async fn reply(self) -> Result<Reply, ApiError> {
+        let number = self.submit().await?;
+        self.wait(number).await
+    }
+
+    /// Types; the number of the turn.
+    async fn submit(&self) -> Result<u64, ApiError> {
+        ready(&self.app, &self.name, self.deadline).await?;
+        let receipt = submit(&self.app, &self.name, &self.request, self.wanted.clone()).await?;
+        receipt.turn.ok_or_else(|| failed("the text opened no turn"))
+    }
+
+    async fn wait(self, number: u64) -> Result<Reply, ApiError> {
+        wait_for(self.app, self.name, number, self.when, Some(self.deadline), Some(self.ask)).await
+    }
 }
 
 pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>, request: HttpRequest) -> Answer {
@@ -66,12 +116,13 @@ pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>
     let (name, number) = path.into_inner();
     conditions(&when)?;
     let number = number_of(&app, &name, &number).await?;
+    let when = if when == When::default() { asked(&app, &name, number).await? } else { when };
     if !wait {
         return Ok(HttpResponse::Ok().json(wait_for(app, name, number, when, None, None).await?));
     }
-    let ask = app.asks.open(None, &name)?;
+    let ask = app.asks.open(None, &name, false)?;
     let deadline = deadline(&app, timeout_ms);
-    Ok(stream(wait_for(app, name, number, when, Some(deadline), Some(ask))))
+    Ok(answer(Stage::Replying(Box::pin(wait_for(app, name, number, when, Some(deadline), Some(ask))))))
 }
 
 pub(super) async fn list(app: web::Data<App>, name: web::Path<String>) -> Answer {
@@ -105,27 +156,52 @@ async fn number_of(app: &App, name: &str, text: &str) -> Result<u64, ApiError> {
     info.last_turn.ok_or_else(none)
 }
 
+/// When the reply to a turn was whole for the one who asked; as it is by default where nobody asked.
+async fn asked(app: &App, name: &str, number: u64) -> Result<When, ApiError> {
+    let snapshot = find(app, name).await?.addr.send(Describe).await.map_err(no_answer)?;
+    let ground = ground(app, FollowQuery::default(), snapshot);
+    let first = web::block(move || match mark_of(&ground, number)? {
+        Some(mark) => ground.view.one(mark.seq).map_err(failed),
+        None => Ok(None), // who reads it is told so
+    });
+    let first = first.await.map_err(failed)??;
+    match first.map(|record| record.event()) {
+        Some(Ok(Event::Input { asked: Some(query), .. })) => Ok(ReplyQuery::from_query(&query)?.when),
+        _ => Ok(When::default()),
+    }
+}
+
 /// A program that has just been started isn't typed at before its prompt stands: what it echoes before that is no answer.
 async fn ready(app: &App, name: &str, deadline: Instant) -> Result<(), ApiError> {
     let found = find(app, name).await?;
-    let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
-    let mut newest = snapshot.feed.newest();
-    let sum = snapshot.summary;
-    let Some(started) = sum.started_at.filter(|_| sum.turn.is_none_or(|turn| turn.run != sum.run)) else {
-        return Ok(());
-    };
-    let micros = |later: i64| Duration::from_micros(u64::try_from(later.saturating_sub(started.0)).unwrap_or(0));
-    let age = micros(snapshot.now.wall.0);
-    let until = deadline.min(Instant::now() + READY_MAX.saturating_sub(age));
-    let mut wrote = sum.last_output_at.is_some_and(|at| at >= started);
-    while Instant::now() < until && snapshot.live {
-        let quiet = if wrote { until.min(Instant::now() + READY_QUIET) } else { until };
+    let mut until = None;
+    loop {
+        let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+        let mut newest = snapshot.feed.newest();
+        let sum = &snapshot.summary;
+        let Some(started) = sum.started_at.filter(|_| sum.turn.as_ref().is_none_or(|turn| turn.run != sum.run)) else {
+            return Ok(());
+        };
+        let age = u64::try_from(snapshot.now.wall.0.saturating_sub(started.0)).unwrap_or(0);
+        let left = READY_MAX.saturating_sub(Duration::from_micros(age));
+        let until = *until.get_or_insert_with(|| deadline.min(Instant::now() + left));
+        if Instant::now() >= until || !snapshot.live {
+            return Ok(());
+        }
+        let stands = prompt_stands(app, snapshot).await?;
+        let quiet = if stands { until.min(Instant::now() + READY_QUIET) } else { until };
         match tokio::time::timeout_at(quiet, newest.changed()).await {
-            Ok(Ok(())) => wrote = true,
-            Ok(Err(_)) | Err(_) => break,
+            Ok(Ok(())) => {}
+            Ok(Err(_)) | Err(_) => return Ok(()),
         }
     }
-    Ok(())
+}
+
+/// The last that was printed is no whole row.
+async fn prompt_stands(app: &App, snapshot: Snapshot) -> Result<bool, ApiError> {
+    let view = LogView::new(snapshot.feed, app.log());
+    let records = view.read_async(snapshot.summary.seq, 1).await.map_err(failed)?;
+    Ok(records.last().is_some_and(|last| last.kind == Kind::Output && last.body.last() != Some(&b'\n')))
 }
 
 /// Reads until the reply is whole, or the time is over; without a deadline, what there is.
@@ -161,12 +237,12 @@ async fn wait_for(
         }
     }
     let end = reading.end().ok_or_else(|| no_answer("the reading was cut off"))?;
-    let again = match end.upto {
-        Some(upto) => Some(up_to(&reading, upto).await?),
+    let plan = reading.plan().ok_or_else(|| no_answer("a reading without a plan"))?;
+    let again = match again(plan, end) {
+        Some(plan) => Some(text_of(&reading, plan).await?),
         None => None,
     };
     drop(ask);
-    let plan = reading.plan().ok_or_else(|| no_answer("a reading without a plan"))?;
     finish(text, plan, end, again)
 }
 
@@ -178,11 +254,9 @@ fn finish(text: ReplyText, plan: &Plan, end: &End, again: Option<ReplyText>) -> 
     })
 }
 
-/// The same reading up to a place.
-async fn up_to(reading: &Reading, upto: crate::model::Cursor) -> Result<ReplyText, ApiError> {
-    let plan = reading.plan().cloned().ok_or_else(|| no_answer("a reading without a plan"))?;
-    let conditions = Conditions::default();
-    let (mut again, _go_on) = reading.again(Plan { to: Some(Bound::Cursor(upto)), conditions, follow: false, ..plan });
+/// What another reading of the same log prints.
+async fn text_of(reading: &Reading, plan: Plan) -> Result<ReplyText, ApiError> {
+    let (mut again, _go_on) = reading.again(plan);
     let mut text = ReplyText::default();
     while let Some(frames) = again.next().await {
         frames?.iter().for_each(|frame| text.frame(frame));
@@ -197,21 +271,47 @@ async fn at(time: Option<Instant>) {
     }
 }
 
+/// What an answer waits for.
+enum Stage {
+    /// An earlier ask.
+    Queued(LocalBoxFuture<'static, Result<Asking, ApiError>>),
+    /// A sign that the client is still there: its text is typed next.
+    Turn(Box<Asking>),
+    /// The reply.
+    Replying(LocalBoxFuture<'static, Result<Reply, ApiError>>),
+}
+
 /// One JSON value, blank lines before it.
-fn stream(reply: impl Future<Output = Result<Reply, ApiError>> + 'static) -> HttpResponse {
-    let waiting: Option<LocalBoxFuture<'static, _>> = Some(Box::pin(reply));
-    let body = futures_util::stream::unfold(waiting, |waiting| async {
-        let mut reply = waiting?;
-        let Ok(said) = tokio::time::timeout(BEAT, &mut reply).await else {
-            return Some((Ok(Bytes::from_static(b"\n")), Some(reply)));
-        };
-        let json = match said {
-            Ok(reply) => serde_json::to_vec(&reply),
-            Err(error) => serde_json::to_vec(&ErrorBody { error }),
-        };
-        Some((json.map(Bytes::from).map_err(failed), None))
-    });
+fn answer(stage: Stage) -> HttpResponse {
+    let body = futures_util::stream::unfold(Some(stage), |stage| async { Some(step(stage?).await) });
     HttpResponse::Ok().content_type("application/json").streaming::<_, ApiError>(body)
+}
+
+/// What is written next, and what comes then.
+async fn step(stage: Stage) -> (Result<Bytes, ApiError>, Option<Stage>) {
+    let mut reply = match stage {
+        Stage::Queued(mut queued) => match tokio::time::timeout(BEAT, &mut queued).await {
+            Err(_) => return (Ok(LINE), Some(Stage::Queued(queued))),
+            Ok(Ok(asking)) => return (Ok(LINE), Some(Stage::Turn(Box::new(asking)))),
+            Ok(Err(error)) => return (json(&ErrorBody { error }), None),
+        },
+        Stage::Turn(asking) => {
+            tokio::time::sleep(SEEN).await; // nothing tells that a write succeeded; a failed one drops us here
+            Box::pin(asking.reply())
+        }
+        Stage::Replying(reply) => reply,
+    };
+    match tokio::time::timeout(BEAT, &mut reply).await {
+        Err(_) => (Ok(LINE), Some(Stage::Replying(reply))),
+        Ok(Ok(reply)) => (json(&reply), None),
+        Ok(Err(error)) => (json(&ErrorBody { error }), None),
+    }
+}
+
+const LINE: Bytes = Bytes::from_static(b"\n");
+
+fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(failed)
 }
 
 /// The newest turns, oldest first. Blocking.

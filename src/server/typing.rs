@@ -19,12 +19,15 @@ const MAX_TEXT: usize = 4 * crate::model::MIB;
 /// The longest time a sender may wait. A day is longer than any connection lives.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86400);
 
+#[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) text: RawString,
     pub(super) manner: Manner,
     pub(super) keys: Vec<String>,
     pub(super) from: Option<String>,
     pub(super) timeout_ms: Option<u64>,
+    /// See [`Type::asked`].
+    pub(super) asked: Option<String>,
 }
 
 pub(super) async fn input(
@@ -35,7 +38,7 @@ pub(super) async fn input(
 ) -> Answer {
     let InputRequest { text, raw, from, timeout_ms } = body.into_inner();
     let manner = if raw { Manner::Verbatim } else { Manner::Paste };
-    let wanted = Wanted { text, manner, keys: Vec::new(), from, timeout_ms };
+    let wanted = Wanted { text, manner, keys: Vec::new(), from, timeout_ms, asked: None };
     Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?))
 }
 
@@ -50,7 +53,7 @@ pub(super) async fn keys(
         return Err(ApiError::new(Code::Usage, "no keys are given"));
     }
     let text = RawString::default();
-    let wanted = Wanted { text, manner: Manner::Verbatim, keys, from, timeout_ms };
+    let wanted = Wanted { text, manner: Manner::Verbatim, keys, from, timeout_ms, asked: None };
     Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?))
 }
 
@@ -69,7 +72,7 @@ pub(super) async fn submit(app: &App, name: &str, request: &HttpRequest, wanted:
     let timeout = wanted.timeout_ms.map_or(app.config.send.timeout, Duration::from_millis).min(LONGEST_WAIT);
     let from = wanted.from.unwrap_or_else(|| "cli".to_owned());
     let text = wanted.text.0;
-    let typing = Type { text, manner: wanted.manner, keys: wanted.keys, key, from, timeout };
+    let typing = Type { text, manner: wanted.manner, keys: wanted.keys, key, from, timeout, asked: wanted.asked };
     if let Some(receipt) = earlier(app, &typing).await? {
         return Ok(receipt);
     }

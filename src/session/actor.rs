@@ -69,7 +69,7 @@ pub struct SessionActor {
     pub(super) services: Services,
     pub(super) sum: Summary,
     pub(super) feed: Arc<Feed>,
-    pub(super) clock: Clock,
+    pub(super) clock: Rc<Clock>,
     pub(super) io: Option<Io>,
     pub(super) stage: Stage,
     pub(super) typist: Typist,
@@ -104,12 +104,14 @@ pub(super) struct Io {
     pub(super) paused: bool,
     /// A future waits for room to write.
     pub(super) writer_waits: bool,
+    /// A timer is set that makes the ring give memory back.
+    pub(super) tidies: bool,
 }
 
 /// A summary is saved after so much output, to keep the fold at the next start short: 8 MiB fold in about 10 ms.
 const SAVE_EACH: u64 = 8 * crate::model::MIB as u64;
-/// The ring's heartbeat: after a crash, log time goes on at most so much earlier than it had been.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// So long after something was stored, the ring gives the memory of it back.
+const TIDY: Duration = Duration::from_secs(1);
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
@@ -122,7 +124,7 @@ impl SessionActor {
     ) -> SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
-            clock: Clock::from(sum.at.log),
+            clock: Rc::new(Clock::from(sum.at.log)),
             saved_at: sum.output,
             typist,
             tickets: Tickets::default(),
@@ -184,6 +186,14 @@ impl SessionActor {
     pub(super) fn room_came(&mut self, upto: Seq, ctx: &mut Context<Self>) {
         let Some(io) = &mut self.io else { return };
         io.ring.release(upto);
+        if !std::mem::replace(&mut io.tidies, true) {
+            ctx.run_later(TIDY, |act, _| {
+                if let Some(io) = &mut act.io {
+                    io.tidies = false;
+                    io.ring.tidy();
+                }
+            });
+        }
         while let Some(event) = self.owed.pop_front() {
             if self.put(&event).is_none() {
                 self.owed.push_front(event);
@@ -261,13 +271,6 @@ impl Actor for SessionActor {
         self.pump_typing(ctx);
         self.catch_up(ctx);
         self.answering.begin_at(self.sum.output);
-        ctx.run_interval(HEARTBEAT, |act, ctx| {
-            act.read_ahead(ctx);
-            let log = act.clock.stamp().log;
-            if let Some(io) = &mut act.io {
-                io.ring.beat(log);
-            }
-        });
     }
 }
 

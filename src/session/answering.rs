@@ -30,6 +30,8 @@ const FORGOTTEN: u64 = MIB as u64;
 /// After so much output that no screen has read, bytes, the screen reads on as soon as the program is quiet, so that the
 /// next question, or look, needn't wait for it.
 const READ_AHEAD: u64 = 16 * MIB as u64;
+/// A program that has written nothing for so long is quiet.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// Where answering stands.
 #[derive(Default)]
@@ -44,9 +46,10 @@ pub(super) struct Answering {
     attached_at: Option<Seq>,
     /// The screen has been asked, or will be after a pause.
     asking: bool,
-    /// How much had been written when the screen was asked last, and when it was looked at last.
+    /// How much had been written when the screen was asked last.
     read_at: u64,
-    looked_at: u64,
+    /// The screen will read on as soon as the program is quiet.
+    reads_ahead: bool,
     waiting: VecDeque<Answer>,
     /// The rest of an answer that is being typed.
     typing: Bytes,
@@ -60,8 +63,8 @@ impl Answering {
 
     /// Another run, or none.
     pub(super) fn end_run(&mut self, seq: Seq) {
-        let Answering { asking, attached_at, read_at, looked_at, .. } = *self;
-        *self = Answering { done: seq, asking, attached_at, read_at, looked_at, ..Answering::default() };
+        let Answering { asking, attached_at, read_at, reads_ahead, .. } = *self;
+        *self = Answering { done: seq, asking, attached_at, read_at, reads_ahead, ..Answering::default() };
     }
 
     /// A person's terminal answers from `seq` on. What was asked before still is the host's to answer.
@@ -81,7 +84,7 @@ impl Answering {
 
     /// A session has written so much when it comes to this host.
     pub(super) fn begin_at(&mut self, output: u64) {
-        (self.read_at, self.looked_at) = (output, output);
+        self.read_at = output;
     }
 
     /// The program has written, `output` bytes in all before.
@@ -89,12 +92,6 @@ impl Answering {
         if self.queries.scan(&record.body) {
             (self.asked, self.asked_at) = (record.seq, output);
         }
-    }
-
-    /// True when much was written, and nothing since this was asked last.
-    fn is_quiet_after_much(&mut self, output: u64) -> bool {
-        let quiet = std::mem::replace(&mut self.looked_at, output) == output;
-        quiet && output - self.read_at >= READ_AHEAD
     }
 }
 
@@ -155,11 +152,23 @@ impl SessionActor {
         }));
     }
 
-    /// Now and then: lets the screen read what came, when the program is quiet.
+    /// Much has come that no screen has read: it reads when the program is quiet.
     pub(super) fn read_ahead(&mut self, ctx: &mut Context<Self>) {
-        if !self.answering.is_quiet_after_much(self.sum.output) {
+        let written = self.sum.output;
+        if self.answering.reads_ahead || written - self.answering.read_at < READ_AHEAD {
             return;
         }
+        self.answering.reads_ahead = true;
+        ctx.run_later(QUIET, move |act, ctx| {
+            act.answering.reads_ahead = false;
+            match act.sum.output == written {
+                true => act.read_now(ctx),
+                false => act.read_ahead(ctx),
+            }
+        });
+    }
+
+    fn read_now(&mut self, ctx: &mut Context<Self>) {
         self.answering.read_at = self.sum.output;
         let read = self.screen().send(Ask { told: self.told(), make: |picture| picture.last() });
         ctx.spawn(read.into_actor(self).map(|read, act, _| {

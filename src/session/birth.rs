@@ -3,6 +3,7 @@
 //! What is here can be sent to the thread on which the actor will live; the PTY's readiness belongs to that thread.
 
 use super::actor::{Io, Services, SessionActor};
+use super::heart;
 use super::messages::{LeaderExited, RunEnded};
 use super::stage::Stage;
 use super::summary::{Phase, Summary};
@@ -97,6 +98,7 @@ impl SessionActor {
             ring.release(self.sum.seq);
         }
         self.feed.push_all(unstored);
+        heart::join(ring.pulse(), self.clock.clone());
         let mut io = Io::new(held.run, ring);
         io.process = Some(held.process);
         match PtyFd::new(held.master).and_then(PtyFd::watch) {
@@ -166,7 +168,7 @@ impl SessionActor {
             _ => typed_bytes(&text, self.modes.bracketed_paste()).unwrap_or_default(),
         };
         let (ticket, digest) = self.tickets.reopen(key.clone());
-        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner };
+        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner, asked: None };
         if !self.typist.resume(job, bytes.into(), seq, turn, step) {
             self.tickets.forget(ticket); // in the middle of a write: what came of it can't be known
         }

@@ -112,6 +112,8 @@ pub struct Type {
     pub from: String,
     /// How long the program may take to read it.
     pub timeout: Duration,
+    /// Of an ask: when its reply is whole.
+    pub asked: Option<String>,
 }
 
 /// A client attaches. In one turn: it is counted, the session has its size where it leads, and it knows where to read on.

@@ -9,6 +9,7 @@ mod clock;
 mod ending;
 #[cfg(debug_assertions)]
 mod failpoint;
+mod heart;
 mod info;
 pub mod messages;
 mod picture;

@@ -51,6 +51,7 @@ impl SessionActor {
         }
         self.feed.push_all(taken); // readers and writer are woken once
         self.answer_queries(ctx);
+        self.read_ahead(ctx);
         match turn {
             Turn::More | Turn::Dry => self.arm_reading(ctx),
             Turn::Full => {

@@ -6,6 +6,7 @@
 use super::actor::{Io, SessionActor};
 use super::birth::opaque;
 use super::ending::end_tree;
+use super::heart;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
 use super::stage::Stage;
 use super::summary::Phase;
@@ -91,6 +92,7 @@ impl SessionActor {
             let fd = ring.fd().clone();
             self.modes = Default::default();
             self.answering.end_run(self.sum.seq);
+            heart::join(ring.pulse(), self.clock.clone());
             self.io = Some(Io::new(run, ring));
             self.put_surely(Event::Starting { run, size: self.meta.spec.size });
             Ok((run, fd))
@@ -268,7 +270,7 @@ impl Handler<LeaderExited> for SessionActor {
 
 impl Io {
     pub(super) fn new(run: u32, ring: Ring) -> Io {
-        Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false }
+        Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false, tidies: false }
     }
 }
 

@@ -323,6 +323,7 @@ mod tests {
             submit: turn.is_some(),
             echo: true,
             text,
+            asked: None,
         }
     }
 

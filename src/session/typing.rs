@@ -108,7 +108,8 @@ impl SessionActor {
             false => keys(&msg.keys, &self.modes)?,
         };
         let ticket = self.tickets.next;
-        let job = Job { ticket, key: msg.key.clone(), digest, from: msg.from, text, manner: msg.manner };
+        let job =
+            Job { ticket, key: msg.key.clone(), digest, from: msg.from, text, manner: msg.manner, asked: msg.asked };
         if self.typist.push(job).is_err() {
             let busy = format!("too much waits to be typed into session {:?} already", self.meta.name.as_str());
             return Err(ApiError::new(Code::NotReading, busy).hint("its program doesn't read"));

@@ -23,6 +23,8 @@ pub struct Job {
     pub text: Vec<u8>,
     /// How it is typed.
     pub manner: Manner,
+    /// See [`Event::Input`].
+    pub asked: Option<String>,
 }
 
 /// How a text is typed.
@@ -334,6 +336,7 @@ impl Active {
             submit: self.job.manner == Manner::Submit,
             echo: self.echo,
             text,
+            asked: self.job.asked.clone().filter(|_| part == 0),
         }
     }
 

@@ -41,9 +41,8 @@ pub struct Open<'a> {
 /// Why a reply is taken for whole, or not waited for any longer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The program's prompt stands again: so much at the end of the cursor's row. With the place where the line editor began
-    /// to read, if it said so: the answer ends there.
-    Prompt(String, Option<Cursor>),
+    /// The program's prompt stands again: so much at the end of the cursor's row.
+    Prompt(String),
     /// No output for long enough. `whole`: nothing better was to be expected.
     Quiet {
         /// See above.
@@ -66,8 +65,13 @@ pub struct Prompt {
     editing: bool,
     /// It says so behind its prompt.
     late: bool,
+    /// Where it left off with Enter: what stands before is echo.
+    left: Option<Cursor>,
     /// Where it began to read since Enter.
     again: Option<Cursor>,
+    /// Line feeds since it began to read, and how many there were in the prompt that is known.
+    height: usize,
+    known_height: usize,
     stage: Stage,
     /// When the first output is late; nothing once that was looked at.
     first_until: Option<LogTime>,
@@ -99,7 +103,10 @@ impl Prompt {
             known: String::new(),
             editing: false,
             late: false,
+            left: None,
             again: None,
+            height: 0,
+            known_height: 0,
             stage: Stage::Before,
             first_until: None,
             last_output: LogTime::default(),
@@ -112,14 +119,36 @@ impl Prompt {
         self.modes.scan_to_paste(bytes)
     }
 
-    /// The bytes up to `at` were shown to the screen; `open`: the row of the cursor there.
-    pub fn read_on(&mut self, at: Cursor, was_on: bool, open: impl FnOnce() -> String) {
+    /// The next bytes, up to `at`, were shown to the screen; `open`: the row of the cursor there.
+    pub fn read_on(&mut self, bytes: &[u8], at: Cursor, was_on: bool, open: impl FnOnce() -> String) {
         match (was_on, self.pastes()) {
-            (false, true) if self.stage == Stage::Before => self.before = open(),
-            (false, true) if self.stage == Stage::Answering => self.again = Some(at),
-            (true, false) => self.again = None,
-            _ => {}
+            (false, true) => {
+                self.height = 0;
+                match self.stage {
+                    Stage::Before => self.before = open(),
+                    Stage::Answering => self.again = Some(at),
+                    Stage::Typing | Stage::Entered => {}
+                }
+            }
+            (true, false) => {
+                self.again = None;
+                if self.stage == Stage::Answering && self.editing {
+                    self.left.get_or_insert(at);
+                }
+            }
+            (true, true) => self.height += memchr::memchr_iter(b'\n', bytes).count(),
+            (false, false) => {}
         }
+    }
+
+    /// Where the answer begins, if the line editor said so.
+    pub fn begins(&self) -> Option<Cursor> {
+        self.left
+    }
+
+    /// Where the line editor began to read again, if it said so before its prompt.
+    pub fn ends(&self) -> Option<Cursor> {
+        self.again.filter(|_| !self.late)
     }
 
     /// The line editor says that it reads.
@@ -143,7 +172,8 @@ impl Prompt {
 
     /// The turn begins; `standing`: the row of the cursor.
     pub fn begin(&mut self, standing: &str, now: LogTime) {
-        let own = standing.strip_prefix(self.before.as_str()).filter(|own| self.pastes() && !own.trim().is_empty());
+        let before = if self.height == 0 { self.before.as_str() } else { "" }; // a row above, else
+        let own = standing.strip_prefix(before).filter(|own| self.pastes() && !own.trim().is_empty());
         let shorter = self.seen.iter().filter(|seen| standing.ends_with(seen.as_str()));
         let whole = own.unwrap_or(standing);
         let known = match shorter.min_by_key(|seen| seen.len()) {
@@ -153,6 +183,7 @@ impl Prompt {
         };
         self.known = if known.len() <= PROMPT_MAX { known } else { String::new() };
         self.editing = self.pastes();
+        self.known_height = self.height;
         self.late = self.editing && own.is_none() && !standing.trim().is_empty();
         self.stage = Stage::Typing;
         self.last_output = now;
@@ -202,9 +233,9 @@ impl Prompt {
     fn judge(&self, silence: Duration, open: &Open<'_>) -> Option<Answer> {
         let quiet = silence >= self.rule.quiet;
         let long = |least: Duration| silence >= least.min(self.rule.quiet);
-        if let (true, Some(at)) = (self.pastes(), self.again) {
-            let again = self.again(open.text).filter(|_| long(if self.editing { SETTLE } else { STANDS }));
-            let prompt = again.map(|prompt| Answer::Prompt(prompt, (!self.late).then_some(at)));
+        if self.pastes() && self.again.is_some() {
+            let again = self.again(open.text) && long(if self.editing { SETTLE } else { STANDS });
+            let prompt = again.then(|| Answer::Prompt(self.prompt_of(open.text)));
             return prompt.or_else(|| quiet.then_some(Answer::Quiet { whole: false }));
         }
         let busy = self.editing && !self.pastes();
@@ -216,7 +247,7 @@ impl Prompt {
             None => false,
         };
         if stands {
-            return Some(Answer::Prompt(self.prompt_of(open.text), None));
+            return Some(Answer::Prompt(self.prompt_of(open.text)));
         }
         let whole = open.answered && !busy && (open.paints || !self.expected());
         let asks = self.expected() && silence >= ASKS.max(self.rule.quiet) && looks_like_a_question(open.text);
@@ -228,10 +259,14 @@ impl Prompt {
         !self.known.is_empty() || self.editing
     }
 
-    /// What of a row is the prompt that is read at again, if it is no continuation.
-    fn again(&self, text: &str) -> Option<String> {
-        let known = self.known.is_empty() && !text.trim().is_empty();
-        (known || self.stands(text).is_some()).then(|| self.prompt_of(text))
+    /// True when the row is the prompt of the next text, and doesn't ask for more of this one: only a prompt of one row does.
+    fn again(&self, text: &str) -> bool {
+        let visible = !text.trim().is_empty();
+        match (self.known_height > 0, self.height > 0) {
+            (true, false) => false,
+            (_, true) => visible,
+            (false, false) => visible && (self.known.is_empty() || self.stands(text).is_some()),
+        }
     }
 
     fn prompt_of(&self, text: &str) -> String {
@@ -245,7 +280,8 @@ impl Prompt {
         if self.known.is_empty() || text.trim().is_empty() {
             return None;
         }
-        if counted(text).eq(counted(&self.known)) {
+        let first = self.seen.first().is_some_and(|first| first == text);
+        if first || counted(text).eq(counted(&self.known)) {
             return Some(Match::Exactly);
         }
         if text.ends_with(&self.known) {
@@ -299,96 +335,4 @@ fn looks_like_a_question(row: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn rule(asked: bool) -> ReplyRule {
-        ReplyRule { judges: true, quiet: Duration::from_secs(3), asked, first: Duration::from_secs(120) }
-    }
-
-    /// A turn typed at `standing`; then the row stands as `text`. What is said, and after how many milliseconds.
-    fn verdict(standing: &str, text: &str, paste: Option<bool>, paints: bool, asked: bool) -> String {
-        let mut prompt = Prompt::new(rule(asked));
-        let show = |prompt: &mut Prompt, bytes: &str, at: u32| {
-            let was_on = prompt.pastes();
-            assert_eq!(prompt.part(bytes.as_bytes()), bytes.len());
-            prompt.read_on(Cursor { byte: at, ..Cursor::default() }, was_on, String::new);
-        };
-        if paste.is_some() {
-            show(&mut prompt, "\x1b[?2004h", 0);
-        }
-        prompt.begin(standing, LogTime(0));
-        prompt.event(&Event::Typed { of: Default::default(), step: Step::Enter, n: 0 });
-        prompt.output(LogTime(0));
-        if let Some(again) = paste {
-            show(&mut prompt, "\x1b[?2004l", 1);
-            if again {
-                show(&mut prompt, "\x1b[?2004h", 7);
-            }
-        }
-        while let Some(at) = prompt.deadline() {
-            if let Some(answer) = prompt.look(at, &Open { text, paints, answered: true }) {
-                let said = match answer {
-                    Answer::Prompt(prompt, at) => format!("{prompt:?}{}", if at.is_some() { " read" } else { "" }),
-                    Answer::Quiet { whole } => format!("{}", if whole { "quiet" } else { "gave up" }),
-                };
-                return format!("{said} {}", at.0 / 1_000_000);
-            }
-        }
-        "waits".to_owned()
-    }
-
-    #[test]
-    fn prompts_are_known_again() {
-        for (standing, text, paste, wanted) in [
-            (">>> ", ">>> ", None, "\">>> \" 300"),
-            (">>> ", "abc>>> ", None, "\">>> \" 1000"),
-            (">>> ", "... ", None, "gave up 15000"),
-            (">>> ", "", None, "waits"),
-            (">>> ", "thinking", None, "waits"),
-            (">>> ", "Name: ", None, "gave up 15000"),
-            ("In [1]: ", "In [12]: ", None, "\"In [12]: \" 300"),
-            ("In [1]: ", "   ...: ", None, "gave up 15000"),
-            ("sqlite> ", "   ...> ", None, "gave up 15000"),
-            ("db=> ", "db-> ", None, "gave up 15000"),
-            ("~ $ ", "/tmp $ ", None, "\"/tmp $ \" 3000"),
-            ("", "anything", None, "quiet 3000"),
-            ("", "", None, "quiet 3000"),
-            ("a@b:~$ ", "a@b:~$ ", Some(true), "\"a@b:~$ \" read 100"),
-            ("a@b:~$ ", "a@b:/tmp$ ", Some(true), "\"a@b:/tmp$ \" read 100"),
-            ("a@b:~# ", "a@b:/# ", Some(true), "\"a@b:/# \" read 100"),
-            ("$ ", "abc$ ", Some(true), "\"$ \" read 100"),
-            ("$ ", "> ", Some(true), "gave up 3000"),
-            ("sqlite> ", "   ...> ", Some(true), "gave up 3000"),
-            ("$ ", "$ ", Some(false), "gave up 15000"),
-            ("$ ", "", Some(false), "waits"),
-        ] {
-            assert_eq!(verdict(standing, text, paste, false, false), wanted, "{standing:?} then {text:?}");
-        }
-    }
-
-    #[test]
-    fn a_program_that_paints_is_done_when_it_is_quiet() {
-        assert_eq!(verdict("> ask", "> ask", None, true, false), "\"> ask\" 3000");
-        assert_eq!(verdict("> ask", "status", None, true, false), "quiet 3000");
-    }
-
-    #[test]
-    fn a_silence_that_was_asked_for_ends_the_wait() {
-        assert_eq!(verdict("$ ", "", Some(false), false, true), "gave up 3000");
-        assert_eq!(verdict("", "half", None, false, true), "quiet 3000");
-    }
-
-    #[test]
-    fn a_prompt_behind_an_unfinished_row_is_known_by_what_stood_before() {
-        let mut prompt = Prompt::new(rule(false));
-        prompt.typed_before(">>> ");
-        prompt.begin("abc>>> ", LogTime(0));
-        assert_eq!(prompt.known(), ">>> ");
-        let mut prompt = Prompt::new(rule(false));
-        assert_eq!(prompt.part(b"abc\x1b[?2004h$ "), 11);
-        prompt.read_on(Cursor::default(), false, || "abc".to_owned());
-        prompt.begin("abc$ ", LogTime(0));
-        assert_eq!(prompt.known(), "$ ");
-    }
-}
+mod tests;

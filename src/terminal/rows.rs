@@ -61,6 +61,12 @@ impl Rows {
         self.screen.baseline();
     }
 
+    /// Where the cursor stands at the beginning of a blank line, a row begins, also where that line goes on from the one above.
+    pub fn new_row(&mut self) {
+        self.catch_up();
+        self.screen.new_row();
+    }
+
     /// Whether rows of plain text, whose text stands in the bytes as it is, are handed out from now on. For a reader that has
     /// looked at the bytes and knows that no row in them is of use; other rows come all the same.
     pub fn want_plain(&mut self, wanted: bool) {

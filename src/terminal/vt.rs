@@ -188,19 +188,14 @@ impl Vt {
             joined = std::mem::take(&mut self.torn);
             bytes = &joined;
         }
-        let whole = bytes.len() - torn(bytes);
-        self.torn.extend_from_slice(&bytes[whole..]);
-        let (mut end, mut broken) = (whole, 0);
-        while let lost @ 1.. = torn(&bytes[..end]) {
-            (end, broken) = (end - lost, broken + 1);
-        }
+        let (whole, lost) = sound_part(bytes);
         let sound;
-        let bytes = match broken {
-            0 => &bytes[..whole],
-            _ => {
-                sound = [&bytes[..end], &REPLACEMENT.repeat(broken)].concat();
-                &sound
-            }
+        let bytes = if bytes.len() - whole <= TORN_MAX {
+            self.torn.extend_from_slice(&bytes[whole..]);
+            &bytes[..whole]
+        } else {
+            sound = [&bytes[..whole], &REPLACEMENT.repeat(lost)].concat();
+            &sound
         };
         self.parser.advance(&mut self.machine, bytes);
         let Held { begun, held } = *self.parser.sync_timeout();
@@ -254,12 +249,21 @@ const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
 /// A synchronized update that isn't ended is ended after so long: as alacritty does.
 const SYNC_MAX: Duration = Duration::from_millis(150);
 
-/// How many bytes at the end are the beginning of a character.
-fn torn(bytes: &[u8]) -> usize {
-    let tail = bytes.iter().rev().take(3).position(|b| *b >= 0xc0).map_or(0, |i| i + 1);
-    let incomplete = std::str::from_utf8(&bytes[bytes.len() - tail..])
-        .is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none());
-    if incomplete { tail } else { 0 }
+/// More bytes that begin a character, one after the other, are none. 16: no text has two.
+const TORN_MAX: usize = 16;
+
+/// The length without beginnings of characters at the end, and how many of those there are.
+fn sound_part(bytes: &[u8]) -> (usize, usize) {
+    let (mut end, mut lost) = (bytes.len(), 0);
+    loop {
+        let tail = bytes[..end].iter().rev().take(3).position(|b| *b >= 0xc0).map_or(0, |i| i + 1);
+        let incomplete = std::str::from_utf8(&bytes[end - tail..end])
+            .is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none());
+        if !incomplete {
+            return (end, lost);
+        }
+        (end, lost) = (end - tail, lost + 1);
+    }
 }
 
 /// A clock for the parser that tells only whether an update is held back; times are kept by [`Vt`].
@@ -321,7 +325,7 @@ impl Ahead {
         let start =
             memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
         if let Some((_, end)) = start {
-            self.text.drain(..=end);
+            self.text.drain(..end - 1); // the return stays, to begin at the left
         }
     }
 }

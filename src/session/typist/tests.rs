@@ -5,7 +5,7 @@ use super::*;
 const RAW: Reading = Reading { echo: false, canonical: false, bracketed: false };
 
 fn job(ticket: u64, text: &[u8], manner: Manner) -> Job {
-    Job { ticket, key: None, digest: 0, from: "cli".into(), text: text.to_vec(), manner }
+    Job { ticket, key: None, digest: 0, from: "cli".into(), text: text.to_vec(), manner, asked: None }
 }
 
 fn typist() -> Typist {

@@ -2,7 +2,8 @@
 //!
 //! Goes by what every terminal understands, in an order that leaves the terminal as it was found: both screens, colours,
 //! tab stops, modes, margins, saved cursor, cursor. What can't be told to a terminal is left out: which character
-//! `REP` would repeat, and that the last line is wrapped on a terminal with one line.
+//! `REP` would repeat, that the last line is wrapped on a terminal with one line, and that one is at whose end the cursor
+//! waits.
 
 use super::super::text::wraps;
 use super::machine::{Machine, PRIVATE};
