@@ -238,7 +238,8 @@ impl SessionActor {
         let (reply, answer) = oneshot::channel();
         let (ticket, digest) = (self.tickets.next, crc32c::crc32c(&keys));
         let key = Some(key);
-        let job = Job { ticket, key, digest, from: "attach".to_owned(), text: keys, manner: Manner::Keystrokes };
+        let job =
+            Job { ticket, key, digest, from: "attach".to_owned(), text: keys, manner: Manner::Keystrokes, asked: None };
         if self.typist.push(job).is_err() {
             return Err(ApiError::new(Code::NotReading, "too much waits to be typed already"));
         }
