@@ -4,9 +4,11 @@
 
 mod support;
 
+use futures_util::{SinkExt, StreamExt};
 use rustix::process::Signal;
-use std::fs;
+use std::{fs, time::Duration};
 use support::{Host, Terminal, wait_for};
+use tokio_tungstenite::tungstenite::{Error, Message};
 
 const DETACH: &[u8] = b"\x02d";
 
@@ -218,4 +220,95 @@ fn a_killed_host_costs_no_key_and_doubles_none() {
     let typed = host.run(["logs", "s", "--raw"]).text();
     let words: String = (0..5).map(|n| format!("<word {n}>")).collect();
     assert_eq!(typed.trim_start_matches("ready").trim(), format!("{words}!"));
+}
+
+#[test]
+fn a_client_that_stops_slows_nobody_and_sees_the_end() {
+    let host = Host::start();
+    host.sh("s", "echo ready; while [ ! -e go ]; do sleep 0.02; done; seq 500000; echo all; read -r line");
+    let mut terminal = attach(&host, "s");
+    terminal.wait_for("ready");
+    terminal.signal(Signal::STOP);
+    fs::write(host.path("go"), "").unwrap();
+    host.wait_text("s", "^all$");
+    terminal.signal(Signal::CONT);
+    terminal.wait_for("all");
+    assert!(terminal.shown().len() < 2 << 20, "the screen, not the backlog");
+    terminal.type_in(b"\r");
+    assert_eq!(terminal.code(), 0);
+    terminal.wait_for("s exited with 0");
+}
+
+/// Opens a WebSocket of our own, says something, gives what comes up to the close: texts, and its code.
+fn talk(host: &Host, query: &str, say: Vec<Message>) -> Result<(Vec<String>, u16), u16> {
+    let socket = host.status().unwrap()["socket"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+        let uri = format!("ws://localhost/v1/sessions/s/attach?{query}");
+        let mut socket = match tokio_tungstenite::client_async(uri, stream).await {
+            Ok((socket, _)) => socket,
+            Err(Error::Http(response)) => return Err(response.status().as_u16()),
+            Err(error) => panic!("{error}"),
+        };
+        for message in say {
+            socket.send(message).await.unwrap();
+        }
+        let mut texts = Vec::new();
+        loop {
+            match tokio::time::timeout(Duration::from_secs(50), socket.next()).await.expect("a close in time") {
+                Some(Ok(Message::Close(frame))) => return Ok((texts, frame.map_or(0, |frame| frame.code.into()))),
+                Some(Ok(Message::Text(text))) => texts.push(text.to_string()),
+                Some(Ok(_)) => {}
+                other => panic!("{other:?} without a close; {texts:?}"),
+            }
+        }
+    })
+}
+
+#[test]
+fn clients_that_do_not_keep_to_it_are_refused() {
+    let host = Host::start();
+    host.sh("s", "stty raw -echo; echo ready; exec sleep 1000");
+    host.wait_text("s", "ready");
+    let text = |text: &str| vec![Message::text(text)];
+    let table: Vec<(&str, Vec<Message>, u16)> = vec![
+        ("", text(r#"{"op":"detach"}"#), 1000),
+        ("", text(r#"{"op":"resize","cols":0,"rows":5}"#), 1008),
+        ("", text(r#"{"op":"dance"}"#), 1003),
+        ("", text("nonsense"), 1003),
+        ("read_only=1", vec![Message::binary("x")], 1008),
+        ("", vec![Message::binary(vec![b'x'; 60_000]); 4], 1008),
+    ];
+    for (query, say, code) in table {
+        let (texts, got) = talk(&host, query, say).unwrap();
+        assert_eq!(got, code, "{query} {texts:?}");
+        let read_only = query == "read_only=1";
+        for hello in texts.iter().filter(|text| text.contains("hello")) {
+            let hello: serde_json::Value = serde_json::from_str(hello).unwrap();
+            assert_eq!((&hello["read_only"], &hello["leads"]), (&read_only.into(), &(!read_only).into()));
+        }
+    }
+    for (query, status) in
+        [("cols=80", 400), ("cols=0&rows=0", 400), ("client=%20", 400), ("id=00112233445566778899aabbccddeeff", 404)]
+    {
+        assert_eq!(talk(&host, query, Vec::new()), Err(status), "{query}");
+    }
+    wait_for("nobody to be attached", || (host.session("s")?["attached"] == 0).then_some(()));
+    assert_eq!(host.session("s").unwrap()["state"], "running");
+}
+
+#[test]
+fn a_request_that_is_no_websocket_attaches_nobody() {
+    let host = Host::start();
+    let ask = "stty raw -echo; echo ready; while [ ! -e go ]; do sleep 0.02; done; printf '\\033[6n'; head -c 6 >answer; echo done";
+    host.sh("s", ask);
+    host.wait_text("s", "ready");
+    let socket = host.status().unwrap()["socket"].as_str().unwrap().to_owned();
+    let url = "http://x/v1/sessions/s/attach";
+    let curl = host.program(&["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", &socket, url]);
+    assert_eq!(curl.run().expect_code(0).text(), "400");
+    fs::write(host.path("go"), "").unwrap();
+    host.wait_text("s", "done");
+    assert_eq!(fs::read_to_string(host.path("answer")).unwrap(), "\x1b[2;6R", "the host still answers");
 }

@@ -27,7 +27,7 @@ const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Err
 
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
 const SLEEPS: [(&str, usize, &str); 13] = [
-    ("src/cli/attach.rs", 1, "the prefix key alone is a key after a while, and a lost host is said after a while"),
+    ("src/cli/attach.rs", 1, "when a row or a word is due on the screen, beside the events"),
     ("src/cli/logs.rs", 1, "the command's own deadline, beside the events"),
     ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),

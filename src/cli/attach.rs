@@ -268,7 +268,7 @@ impl View {
     /// A whole screen.
     fn screen(&mut self, size: Size, bytes: &[u8]) {
         self.stale = false;
-        self.out.bytes.extend_from_slice(&[tty::RESET, tty::TITLE].concat());
+        self.out.bytes.extend(tty::fresh(self.relay.touched));
         if size == self.size {
             self.frame = None;
             self.relay.draw(bytes, &mut self.out.bytes);

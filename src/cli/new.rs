@@ -92,7 +92,7 @@ pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
 
 /// Without any command, on a terminal: a new session of `$SHELL`, attached.
 pub(super) fn shell(context: &mut Context) -> Done {
-    let help = "no command given (termalive --help lists them; on a terminal it is a new session of $SHELL)";
+    let help = "no command given (termalive --help lists them); on a terminal it is a new session of $SHELL";
     let prefix = attach::prepare(context, None).map_err(|why| match attach::on_terminal() {
         true => why,
         false => wrong(help),

@@ -68,14 +68,18 @@ pub(super) async fn attach(
     let connection = Connection {
         watching: Some(watching),
         wishes,
-        session: found.addr,
-        watcher,
+        session: found.addr.clone(),
+        watcher: watcher.clone(),
         client,
         keys: Vec::new(),
         upto,
         under_way: 0,
     };
-    WsResponseBuilder::new(connection, &request, body).frame_size(TYPING_WINDOW as usize).start()
+    let started = WsResponseBuilder::new(connection, &request, body).frame_size(TYPING_WINDOW as usize).start();
+    if started.is_err() {
+        found.addr.send(Gone(watcher)).await.map_err(no_answer)?; // it asked for no WebSocket
+    }
+    started
 }
 
 fn random() -> Result<[u8; 16], ApiError> {

@@ -135,7 +135,8 @@ impl AttachQuery {
                 "cols" => cols = Some(value.into_owned()),
                 "rows" => rows = Some(value.into_owned()),
                 "read_only" => {
-                    out.read_only = match &*value {
+                    // once said it stays: who may only look can't take it back further on
+                    out.read_only |= match &*value {
                         "1" | "true" => true,
                         "0" | "false" => false,
                         _ => return Err(bad("read_only", &value, "0 or 1")),
@@ -186,6 +187,8 @@ mod tests {
         for query in [full, AttachQuery::default()] {
             assert_eq!(AttachQuery::from_query(&query.to_query()), Ok(query.clone()), "{}", query.to_query());
         }
+        let twice = AttachQuery::from_query("read_only=1&read_only=0").unwrap();
+        assert!(twice.read_only);
         for bad in ["cols=80", "cols=0&rows=1", "cols=x&rows=1", "read_only=maybe", "client=", "client=a%20b", "id=1"] {
             assert_eq!(AttachQuery::from_query(bad).unwrap_err().code, Code::Usage, "{bad}");
         }

@@ -15,7 +15,7 @@ server=termalive-test-$$
 cleanup() {
   o kill-server 2>/dev/null || :
   t kill-server 2>/dev/null || :
-  termalive list -q | xargs -r -n 1 termalive rm -f >/dev/null 2>&1 || :
+  termalive rm -f s >/dev/null 2>&1 || :
   rm -rf "$dir"
 }
 trap cleanup EXIT

@@ -70,3 +70,58 @@ impl Frame {
         out.extend_from_slice(b"\x1b[?2026l");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(cols: u16, rows: u16) -> Size {
+        Size { cols, rows }
+    }
+
+    /// What a terminal of the window's size shows of a session's output.
+    fn seen(session: Size, window: Size, parts: &[&str]) -> (Vec<String>, u16, u16) {
+        let mut frame = Frame::new(session, window, b"");
+        let mut user = Vt::new(window);
+        for part in parts {
+            frame.feed(part.as_bytes());
+            let mut out = Vec::new();
+            frame.paint(&mut out);
+            user.feed(LogTime::default(), &out);
+        }
+        let shown = user.shown();
+        (shown.lines, shown.x, shown.y)
+    }
+
+    fn lines(lines: &[&str]) -> Vec<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_larger_terminal_shows_all_of_it_at_the_top_left() {
+        let (rows, x, y) = seen(size(6, 2), size(10, 4), &["one\r\ntwo\r\n", "three4567"]);
+        assert_eq!((rows, x, y), (lines(&["three4", "567", "", ""]), 3, 1));
+    }
+
+    #[test]
+    fn a_smaller_one_shows_where_the_cursor_is() {
+        let parts = ["one\r\ntwo\r\nthree\r\nfour five", "\x1b[H"];
+        let (rows, x, y) = seen(size(10, 6), size(5, 2), &parts[..1]);
+        assert_eq!((rows, x, y), (lines(&["", "five"]), 4, 1));
+        let (rows, x, y) = seen(size(10, 6), size(5, 2), &parts);
+        assert_eq!((rows, x, y), (lines(&["one", "two"]), 0, 0));
+    }
+
+    #[test]
+    fn colours_stay_and_wide_characters_are_not_torn() {
+        let mut frame = Frame::new(size(8, 1), size(3, 1), "a\x1b[31mb漢\x1b[0m\x1b[H".as_bytes());
+        let mut out = Vec::new();
+        frame.paint(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("a\x1b[0;31mb") && !text.contains('漢'), "{text:?}");
+        let mut again = Vec::new();
+        frame.feed(b"");
+        frame.paint(&mut again);
+        assert!(!String::from_utf8(again).unwrap().contains('a'), "only what differs is painted");
+    }
+}

@@ -5,6 +5,7 @@
 //! asks for a redraw. What has to be undone at the end is remembered. It must never change anything else, nor hold back more
 //! than an unfinished sequence. Data comes from `client::Attach`, goes to the terminal.
 
+use super::tty::NO_KITTY;
 use memchr::{memchr, memchr3};
 
 /// The longest sequence that is looked at. 256 bytes: a list of every mode there is; a longer one passes as it is.
@@ -86,6 +87,9 @@ impl Relay {
                         return true;
                     }
                     out.extend_from_slice(CLEAN);
+                    if self.touched.kitty {
+                        out.extend_from_slice(NO_KITTY); // each screen has its own
+                    }
                 }
             }
             if self.held.len() >= LONGEST {
@@ -272,6 +276,10 @@ mod tests {
         relay.feed(b"x\x1b[3", &mut out);
         relay.draw(b"main\x1b[?1049hother", &mut out);
         assert_eq!(String::from_utf8_lossy(&out), format!("xmain{}other", String::from_utf8_lossy(CLEAN)));
+        out.clear();
+        relay.draw(b"\x1b[>1u\x1b[?1049lx", &mut out);
+        let clean = [CLEAN, NO_KITTY].concat();
+        assert_eq!(out, [b"\x1b[>1u", clean.as_slice(), b"x"].concat(), "the other screen's keyboard isn't this one's");
     }
 
     #[test]

@@ -29,12 +29,13 @@ const LEAVE: &[u8] = b"\x1b[H\x1b[2J\x1b[?1049l\x1b[23;0t";
 /// Ends an unfinished sequence, and all modes that a program may have set; the screen stays as it is. In the order of the
 /// manual (`ctlseqs`): synchronized output, colours, links, margins, origin, wrap, insert, newline, cursor keys and keypad,
 /// character sets, reverse, mouse, focus, paste, scheme and size reports, cursor shape, cursor shown.
-pub(super) const RESET: &[u8] = b"\x18\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b[?69l\x1b[r\x1b[?6l\x1b[?7h\x1b[4l\x1b[20l\x1b[?1l\x1b>\
+const RESET: &[u8] = b"\x18\x1b[?2026l\x1b[0m\x1b]8;;\x1b\\\x1b[?69l\x1b[r\x1b[?6l\x1b[?7h\x1b[4l\x1b[20l\x1b[?1l\x1b>\
 \x1b(B\x1b)B\x0f\x1b[?5l\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
-\x1b[?2004l\x1b[?2031l\x1b[?2048l\x1b[0 q\x1b[?25h";
+\x1b[?2004l\x1b[?2031l\x1b[?2048l\x1b[?12l\x1b[0 q\x1b[?25h";
 /// The title as it was, still put aside.
-pub(super) const TITLE: &[u8] = b"\x1b[23;0t\x1b[22;0t";
-const NO_KITTY: &[u8] = b"\x1b[<99u\x1b[=0;1u";
+const TITLE: &[u8] = b"\x1b[23;0t\x1b[22;0t";
+/// Forgets what was put aside, sets none.
+pub(super) const NO_KITTY: &[u8] = b"\x1b[<99u\x1b[=0;1u";
 const NO_OTHER_KEYS: &[u8] = b"\x1b[>4m\x1b[0m";
 const OWN_COLOURS: &[u8] = b"\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
 
@@ -70,6 +71,18 @@ pub(super) fn size() -> Size {
     let (cols, rows) = tcgetwinsize(rustix::stdio::stdin()).map_or((0, 0), |size| (size.ws_col, size.ws_row));
     let sane = |n: u16, default: u16| if n == 0 { default } else { n.min(1000) };
     Size { cols: sane(cols, 80), rows: sane(rows, 24) }
+}
+
+/// To a known state, whatever a program has done to the terminal; the screen stays as it is.
+fn reset(touched: Touched) -> Vec<u8> {
+    let all =
+        [(true, RESET), (touched.kitty, NO_KITTY), (touched.other_keys, NO_OTHER_KEYS), (touched.colours, OWN_COLOURS)];
+    all.iter().filter(|(needed, _)| *needed).flat_map(|(_, bytes)| bytes.iter().copied()).collect()
+}
+
+/// Before a whole screen is drawn: to a known state, with the title as it was.
+pub(super) fn fresh(touched: Touched) -> Vec<u8> {
+    [&reset(touched), TITLE].concat()
 }
 
 impl Tty {
@@ -150,17 +163,7 @@ fn reopen() -> Result<OwnedFd, Errno> {
 
 fn give_back(taken: &Shared) {
     let Some(Taken { fd, before, touched }) = lock(taken).take() else { return };
-    let all = [
-        (true, RESET),
-        (touched.kitty, NO_KITTY),
-        (touched.other_keys, NO_OTHER_KEYS),
-        (touched.colours, OWN_COLOURS),
-        (true, LEAVE),
-    ];
-    put(
-        &fd,
-        &all.iter().filter(|(needed, _)| *needed).flat_map(|(_, bytes)| bytes.iter().copied()).collect::<Vec<_>>(),
-    );
+    put(&fd, &[&reset(touched), LEAVE].concat());
     // nothing can be done where it fails: the terminal is gone
     let _ = tcsetattr(&fd, OptionalActions::Now, &before);
 }
