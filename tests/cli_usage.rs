@@ -13,7 +13,7 @@ const USAGE: &[Case] = &[
     ("ls|--al", 64, "unexpected argument '--al' found (did you mean --all?)"),
     ("status|--host|tcp://x", 64, "bad host \"tcp://x\": write unix:///path"),
     ("status|--host|unix://x/y.sock", 64, "bad host"),
-    ("status|--host|ws://box:7777", 69, "can't reach ws://box:7777"),
+    ("status|--host|wss://box:7777", 69, "can't reach wss://box:7777: this version has no TLS and no ssh of its own"),
     ("status|--host|ssh://me@box", 69, "can't reach ssh://me@box"),
     // host verbs and sessions
     ("stop|foo", 64, "(for a session: termalive kill foo)"),

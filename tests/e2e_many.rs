@@ -102,6 +102,25 @@ fn many_sessions_end_with_their_host() {
     wait_for("the last process to be gone", || left().is_empty().then_some(()));
 }
 
+#[test]
+fn a_host_without_descriptors_to_spare_refuses_and_goes_on() {
+    let host = Host::cold();
+    let start = format!("ulimit -n {SOFT_FILES} && exec {} start -d", binary().display());
+    host.program(&["sh", "-c", &start]).run().expect_code(0);
+    let full = (0..SOFT_FILES).find(|n| {
+        let out = host.run(["new", &format!("s{n}"), "--", "sleep", "1000"]);
+        if out.code != 0 {
+            out.expect_error(1, &["cannot start", "too many open files", "ulimit"]);
+            return true;
+        }
+        false
+    });
+    let full = full.expect("the limit is reached");
+    assert_eq!(host.ok(["list", "--all", "-q"]).lines().count() as u64, full, "no session is left of a refused one");
+    host.ok(["kill", "--force", "s0", "s1", "s2", "s3"]);
+    host.ok(["new", "again", "--", "sleep", "1000"]);
+}
+
 /// The whole life of so many sessions at once.
 fn round(host: &Host, count: u64) {
     let names: Vec<String> = (0..count).map(|n| format!("s{n}")).collect();

@@ -63,6 +63,7 @@ const PAGES: [Page; 5] = [
             &["[\"build\",\"error: no such file\",[\"compiling\"],[\"done\"]]\ndone\n"],
             &["short created\nshort starting\nshort started\nshort exited\n"],
             &["\"event\":\"hello\"", "\"read_only\":true", "42"],
+            &["ok\na token is needed over TCP\ntrue\nhello\ntermalive_uptime_seconds ", "\nfar\n"],
         ],
     ),
 ];

@@ -26,16 +26,18 @@ const RESERVED: [(&str, &str, &str); 4] = [
 const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Error|IVec|Mode|Result|Tree|open)\b";
 
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
-const SLEEPS: [(&str, usize, &str); 11] = [
-    ("src/cli/attach.rs", 1, "when a row or a word is due on the screen, beside the events"),
-    ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
+const SLEEPS: [(&str, usize, &str); 13] = [
+    ("src/cli/attach.rs", 1, "the prefix key alone is a key after a while, and a lost host is said after a while"),
     ("src/cli/logs.rs", 1, "the command's own deadline, beside the events"),
+    ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/keeper/channel.rs", 1, "descriptors in flight: the kernel has no event for their number"),
     ("src/keeper/driver.rs", 1, "back-off between two tries to start a keeper"),
     ("src/keeper/process.rs", 1, "the loop itself failed: without a pause it would burn a processor"),
     ("src/log/sled.rs", 1, "another thread is closing the same table, and sled tells nobody when it has"),
     ("src/server/follow.rs", 1, "log time: silence is what is waited for, beside the events"),
+    ("src/server/gate.rs", 1, "who is refused may read the answer before the connection is closed"),
+    ("src/server/tcp.rs", 1, "an address that somebody else holds: the kernel has no event for its being free"),
     (
         "src/server/turns.rs",
         2,

@@ -50,7 +50,7 @@ sessions() {
   duel make_and_forget_here make_and_forget_tmux
   row "new, ms, one of $news in a row, against tmux new-session -d" "$(per "$ours" "$news")" "$(per "$theirs" "$news")" "$(ratio "$ours" "$theirs")" '1.5 or less'
 
-  in_termalive "$private/text" >/dev/null # fills the store's cache, which is the host's and no session's
+  in_termalive "$private/random" >/dev/null # fills the store's cache, which is the host's and no session's
   local pids tmux_pid before after tmux_before tmux_after here there
   mapfile -t pids < <(host_pids)
   tmux_pid=$(tmux_pid)
@@ -70,10 +70,10 @@ sessions() {
 
   rest 15
   before=$(pss "${pids[@]}") tmux_before=$(pss "$tmux_pid")
-  local print="head -c 10000000 '$private/text'; : >>'$private/printed'; printf . >>'$private/printed'; exec sleep 1000000"
+  local print="'$private/text'; printf . >>'$private/printed'; exec sleep 1000000"
   rm -f "$private/printed"
-  make_here "$printed" sh -c "$print" >/dev/null
-  make_tmux "$printed" "$print" >/dev/null
+  make_here "$printed" sh -c "head -c 10000000 $print" >/dev/null
+  make_tmux "$printed" "head -c 1000000 $print" >/dev/null # more than its history keeps
   until [[ $(stat -c %s "$private/printed" 2>/dev/null) == "$((printed * 2))" ]]; do rest 0.2; done
   rest 15
   after=$(pss "${pids[@]}") tmux_after=$(pss "$tmux_pid")

@@ -30,6 +30,30 @@ async fn what_is_cut_off_is_sent_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn a_host_that_had_no_time_to_read_is_asked_again() {
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    let late = || Act::Answer(408, String::new());
+    let heard = place.serve(vec![late(), late(), Act::Answer(200, "7".into())]);
+    assert_eq!(place.client().post::<Value>("/v1/x", &json!({})).await.unwrap(), json!(7));
+    assert!(heard.lock().unwrap().windows(2).all(|pair| key_of(&pair[0]) == key_of(&pair[1])));
+
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    place.serve(vec![late()]);
+    let client = Client { patience: Duration::ZERO, ..place.client() };
+    let error = ApiError::from(client.get::<Value>("/v1/x").await.unwrap_err());
+    assert!(error.code == Code::NoHost && error.message.contains("hasn't answered"), "{error}");
+
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    place.serve(vec![late(), frames(vec![hello("@3"), end("complete")])]);
+    let query = FollowQuery::default();
+    let mut follow = Follow::open(place.client(), "x".parse().unwrap(), query).await.unwrap();
+    assert_eq!(all(&mut follow).await, ["Complete"]);
+}
+
+#[tokio::test]
 async fn two_requests_have_two_keys_and_a_look_has_none() {
     let place = Place::new();
     let ok = || Act::Answer(200, "{}".into());

@@ -50,6 +50,8 @@ pub struct HostConfig {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Bytes at which `host.log` begins anew.
+    pub log_bytes: u64,
 }
 
 /// `host.log_format`.

@@ -24,6 +24,8 @@ const COMMIT_MAX: Duration = Duration::from_secs(10);
 const ENTER_MAX: Duration = Duration::from_secs(10);
 /// The longest grace between two signals. 1 h: a `stop` must end one day.
 const GRACE_MAX: Duration = Duration::from_secs(3600);
+/// The shortest host.log. 4 KiB: some dozen lines.
+const HOST_LOG_MIN: u64 = 4 * KIB as u64;
 /// The longest time an ask may take where nothing is said. 1 d: longer than any connection lives.
 const ASK_MAX: Duration = Duration::from_secs(86_400);
 /// The shortest silence that ends a reply. 100 ms: a row is looked at after so long.
@@ -56,6 +58,7 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
                 "json" => Ok(LogFormat::Json),
                 other => Err(format!("{other:?} is neither text nor json")),
             })?,
+            log_bytes: bytes("host.log_bytes", HOST_LOG_MIN)?,
         },
         store: StoreConfig {
             segment_bytes: bytes("store.segment_bytes", SEGMENT_MIN)?,

@@ -57,6 +57,7 @@ pub(super) enum Command {
     Drop(SessionId),
     Tell(SessionId, Asker),
     Replace,
+    Ping(oneshot::Sender<()>),
     Bye(oneshot::Sender<()>),
 }
 
@@ -146,6 +147,16 @@ pub(super) struct Work {
     said_adopted: bool,
     said_ready: bool,
     said_bye: bool,
+    /// Who waits for the keeper to answer.
+    pinged: Option<oneshot::Sender<()>>,
+}
+
+impl Work {
+    fn pong(&mut self) {
+        if let Some(pinged) = self.pinged.take() {
+            let _ = pinged.send(()); // it may have given up waiting
+        }
+    }
 }
 
 impl Driver {
@@ -220,6 +231,10 @@ impl Driver {
             Command::Drop(id) => {
                 self.held.remove(&id);
                 Out::Say(HostSays::Drop { id })
+            }
+            Command::Ping(answer) => {
+                self.work.pinged = Some(answer);
+                Out::Say(HostSays::Ping)
             }
             Command::Tell(id, asker) => {
                 self.work.asked.push((id, asker));
@@ -304,7 +319,11 @@ impl Driver {
                 }
             }
             KeeperSays::Shutdown => drop(self.events.blocking_send(LinkEvent::ShutdownRequested)),
-            KeeperSays::Refused { why } => tracing::warn!("the keeper refused: {why}"),
+            KeeperSays::Pong => self.work.pong(),
+            KeeperSays::Refused { why } => {
+                self.work.pong(); // a keeper that is older than that word answers as well
+                tracing::warn!("the keeper refused: {why}");
+            }
             KeeperSays::Welcome { .. } | KeeperSays::Held(_) | KeeperSays::End | KeeperSays::Revived { .. } => {
                 tracing::warn!("the keeper repeats its hand-over");
             }
@@ -356,7 +375,7 @@ impl Driver {
         tree::set_keeper(pid);
         (self.channel, self.keeper_pidfd) = (channel, Some(pidfd));
         let work = &mut self.work;
-        work.retry_at = None;
+        (work.retry_at, work.pinged) = (None, None);
         // The new keeper was told how things stand; what it can't know stays to be said.
         work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {

@@ -309,6 +309,13 @@ impl Link {
         }
     }
 
+    /// Whether the keeper answers. For one caller at a time; returns when it does, or when it is known that it won't.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Ping(answer)).await;
+        answered.await.is_ok()
+    }
+
     /// What the keeper holds of a session, as at a hand-over; a run that is just being started is waited for.
     pub async fn held(&self, id: SessionId) -> Result<Option<Held>, LinkError> {
         let (answer, answered) = oneshot::channel();

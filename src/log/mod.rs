@@ -5,6 +5,7 @@
 //! described in `docs/format.md`.
 
 mod alarm;
+mod counters;
 mod disk;
 mod entry;
 mod feed;
@@ -24,6 +25,7 @@ mod writer;
 use crate::model::{Record, Seq, SessionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use counters::Counters;
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
 pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};

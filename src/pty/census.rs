@@ -8,7 +8,7 @@ use super::{shim::ID_VARIABLE, stat};
 use crate::model::{Process, SessionId};
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fs, io,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -39,26 +39,38 @@ pub(super) struct Census {
     all: HashMap<u32, stat::Stat>,
     /// Whose cookie they have.
     cookies: HashMap<SessionId, Vec<u32>>,
+    /// Listed so far, also who was gone by then.
+    seen: HashSet<u32>,
+    /// Of everybody it could be told whose it is.
+    clear: bool,
     settled: bool,
 }
 
 impl Census {
-    pub(super) fn take() -> Census {
-        let mut census = Census { all: HashMap::new(), cookies: HashMap::new(), settled: false };
-        let (mut seen, mut clear) = (HashSet::new(), true);
+    /// An error says nothing about anybody: `/proc` can't be read now.
+    pub(super) fn take() -> io::Result<Census> {
+        let mut census =
+            Census { all: HashMap::new(), cookies: HashMap::new(), seen: HashSet::new(), clear: true, settled: false };
+        census.go_on()?;
+        Ok(census)
+    }
+
+    /// Adds who has come since; of those it has, it doesn't notice that they have gone.
+    pub(super) fn go_on(&mut self) -> io::Result<()> {
+        self.settled = false;
         for _ in 0..LISTINGS {
             // Whoever lives now and isn't in this listing was forked during it, by somebody who lives or who is listed
             // and new. With nobody new, all who live now, or their forebears, were seen alive.
-            let fresh: Vec<u32> = pids().filter(|pid| seen.insert(*pid)).collect();
+            let fresh: Vec<u32> = pids()?.into_iter().filter(|pid| self.seen.insert(*pid)).collect();
             if fresh.is_empty() {
-                census.settled = clear;
-                break;
+                self.settled = self.clear;
+                return Ok(());
             }
             for pid in fresh {
-                clear &= census.look_at(pid);
+                self.clear &= self.look_at(pid)?;
             }
         }
-        census
+        Ok(())
     }
 
     /// False where nobody missed by this census can be ruled out: finding nothing means nothing then.
@@ -78,24 +90,31 @@ impl Census {
     }
 
     /// False when it can't be told whose it is.
-    fn look_at(&mut self, pid: u32) -> bool {
-        let Ok(stat) = stat::read(pid) else { return true };
+    fn look_at(&mut self, pid: u32) -> io::Result<bool> {
+        let stat = match stat::read(pid) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            stat => stat?,
+        };
         self.all.insert(pid, stat);
         if stat.zombie || stat.kernel {
-            return true;
+            return Ok(true);
         }
         let environ = || fs::read(format!("/proc/{pid}/environ"));
-        let Ok(mut env) = environ() else { return true }; // somebody else's, or gone
+        let mut env = match environ() {
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => return Err(e),
+            Err(_) => return Ok(true), // somebody else's, or gone
+            Ok(env) => env,
+        };
         if env.is_empty() {
             if stat::read(pid).is_ok_and(|now| now.executing) {
-                return false;
+                return Ok(false);
             }
             env = environ().unwrap_or_default(); // the look before may have met an execution that is over now
         }
         if let Some(id) = cookie(&env) {
             self.cookies.entry(id).or_default().push(pid);
         }
-        true
+        Ok(true)
     }
 
     fn with_cookie(&self, id: SessionId) -> impl Iterator<Item = &u32> {
@@ -154,9 +173,10 @@ impl Census {
     }
 }
 
-fn pids() -> impl Iterator<Item = u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+fn pids() -> io::Result<Vec<u32>> {
+    let names = fs::read_dir("/proc")?.map(|entry| Ok(entry?.file_name()));
+    let names = names.collect::<io::Result<Vec<_>>>()?;
+    Ok(names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 
 /// The session an environment names.

@@ -125,9 +125,18 @@ fn work() {
             }
         }
         let began = Instant::now();
-        let census = Census::take();
+        let mut census = Census::take();
         let mut living = Vec::new();
-        endings = endings.into_iter().filter_map(|ending| ending.step(&census, &mut living)).collect();
+        // Those who fork faster than a census is taken: who has come since is looked for at once.
+        loop {
+            let mut killed = false;
+            living.clear();
+            endings = endings.into_iter().filter_map(|e| e.step(&census, &mut living, &mut killed)).collect();
+            if !killed {
+                break;
+            }
+            census = census.and_then(|mut census| census.go_on().map(|()| census));
+        }
         if !endings.is_empty() {
             wait_for_a_death(&living, LOOK.max(began.elapsed() * LOOK_SHARE));
         }
@@ -135,13 +144,21 @@ fn work() {
 }
 
 impl Ending {
-    /// Nothing when it is over.
-    fn step(mut self, census: &Census, living: &mut Vec<OwnedFd>) -> Option<Ending> {
+    /// Nothing when it is over. `killed`: somebody was, who may have forked before.
+    fn step(mut self, census: &io::Result<Census>, living: &mut Vec<OwnedFd>, killed: &mut bool) -> Option<Ending> {
+        let late = self.since.elapsed() > self.grace.unwrap_or_default() * 2 + KILL_BOUND;
+        let census = match census {
+            Ok(census) => census,
+            Err(e) if late => {
+                (self.done)(Err(io::Error::new(e.kind(), format!("its processes can't be looked for: {e}"))));
+                return None;
+            }
+            Err(_) => return Some(self), // such as too many open files: it may pass
+        };
         let found = census.find(self.target);
-        let bound = self.grace.unwrap_or_default() * 2 + KILL_BOUND;
         self.empty_since = if found.is_empty() { self.empty_since.or(Some(Instant::now())) } else { None };
         let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
-        if gone || self.since.elapsed() > bound {
+        if gone || late {
             (self.done)(Ok(found.len()));
             return None;
         }
@@ -153,6 +170,7 @@ impl Ending {
                 Ok(Some(pidfd)) => {
                     if fresh && (wanted != Signal::KILL || self.told.insert(process)) {
                         tell(&process, &pidfd, wanted);
+                        *killed |= wanted == Signal::KILL;
                     }
                     if living.len() < WATCHED {
                         living.push(pidfd);
@@ -234,7 +252,7 @@ mod tests {
     };
 
     fn scan(target: Target) -> Vec<Process> {
-        Census::take().find(target)
+        Census::take().unwrap().find(target)
     }
 
     /// A shell as leader of its own group, with the cookie; ended with all its tree, also when a test fails.

@@ -4,7 +4,7 @@
 //! costs a cursor and one page of records.
 
 use super::look;
-use super::resolve::{ground, plan};
+use super::resolve::{check, ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
 use crate::follow::{End, Follow, Frame, Look, Plan, Reader};
@@ -77,6 +77,7 @@ impl Reading {
         query: FollowQuery,
         change: impl FnOnce(Plan) -> Plan,
     ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
+        check(&query, app.config.wait.first)?;
         let found = find(app, name).await?;
         let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
         let (give_up, given_up) = watch::channel(false);

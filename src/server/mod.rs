@@ -1,4 +1,4 @@
-//! HTTP and WebSocket for clients on the local socket, and the host process itself.
+//! HTTP and WebSocket for clients on the local socket and over TCP, and the host process itself.
 //!
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
@@ -9,13 +9,22 @@ mod auth;
 mod before;
 mod events;
 mod follow;
+mod frames;
+mod gate;
+mod health;
 mod host;
+mod hostlog;
+mod lobby;
+mod metrics;
+mod names;
 mod look;
 mod resolve;
 mod routes;
 mod screen;
 mod search;
 mod sessions;
+mod tcp;
+mod tokens;
 mod turns;
 mod typing;
 mod watching;
@@ -43,6 +52,11 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    requests: metrics::Requests,
+    local: auth::Local,
+    health: Arc<health::Health>,
+    /// With TCP.
+    gate: Option<Arc<gate::Gate>>,
     asks: Arc<asks::Asks>,
     changes: Arc<Changes>,
     searches: Arc<Semaphore>,
@@ -55,6 +69,7 @@ pub(crate) struct Facts {
     since: Instant,
     state_dir: String,
     socket: String,
+    tcp: tcp::Serving,
 }
 
 impl App {

@@ -48,6 +48,11 @@ pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Groun
     Ground { query, snapshot, view, meta: app.meta.clone(), generation, wait_first }
 }
 
+/// Refuses a query that could never be answered, before anything is looked for.
+pub(super) fn check(query: &FollowQuery, default_first: Duration) -> Result<(), ApiError> {
+    conditions(query, default_first).map(drop)
+}
+
 /// The plan. Blocking.
 pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     let Ground { query, snapshot, generation, .. } = ground;

@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, attach, auth, events, follow, screen, search, sessions, turns, typing, ws};
+use super::{App, attach, events, follow, health, metrics, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -12,7 +12,6 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     });
     config.app_data(json).service(
         web::scope("/v1")
-            .wrap(actix_web::middleware::from_fn(auth::check))
             .route("/version", web::get().to(version))
             .route("/status", web::get().to(status))
             .route("/stop", web::post().to(stop))
@@ -38,6 +37,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
                     .route("/follow", web::get().to(ws::follow)),
             ),
     );
+    config.route("/healthz", web::get().to(health::healthz)).route("/metrics", web::get().to(metrics::metrics));
     config.default_service(web::to(unknown));
 }
 
@@ -65,7 +65,7 @@ async fn status(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
         sessions: live,
         state_dir: app.facts.state_dir.clone(),
         socket: app.facts.socket.clone(),
-        listen: Vec::new(),
+        listen: app.facts.tcp.addresses(),
         store: StoreStatus { bytes: stats.bytes, segments: stats.segments },
     }))
 }

@@ -17,6 +17,8 @@ use tokio::sync::watch;
 
 /// Connections through proxies live from it, and a dead one is found.
 const PING: Duration = Duration::from_secs(20);
+/// How long a client may take to answer a close. 5 s: one that is there answers at once, one that isn't holds a connection.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// What a client may say is short.
 const MAX_FRAME: usize = 4 * crate::model::KIB;
 
@@ -79,8 +81,14 @@ impl StreamHandler<Frames> for WsConnection {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+        close(CloseCode::Normal.into(), ctx);
     }
+}
+
+/// Says goodbye, and goes when it is answered, or a little later.
+fn close(reason: CloseReason, ctx: &mut WebsocketContext<WsConnection>) {
+    ctx.close(Some(reason));
+    ctx.run_later(CLOSE_PATIENCE, |_, ctx| ctx.stop());
 }
 
 impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
@@ -89,14 +97,14 @@ impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
             Ok(Message::Ping(data)) => ctx.pong(&data),
             Ok(Message::Text(text)) => match serde_json::from_str::<Said>(&text) {
                 Ok(Said::Timeout) => drop(self.give_up.send_replace(true)),
-                Err(_) => ctx.close(Some((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into())),
+                Err(_) => close((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into(), ctx),
             },
             Ok(Message::Close(reason)) => {
                 ctx.close(reason);
                 ctx.stop();
             }
             Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Binary(_) | Message::Continuation(_)) => ctx.close(Some(CloseCode::Unsupported.into())),
+            Ok(Message::Binary(_) | Message::Continuation(_)) => close(CloseCode::Unsupported.into(), ctx),
             Err(_) => ctx.stop(),
         }
     }

@@ -8,6 +8,7 @@ use crate::model::{Event, KIB, Record, SpanKind};
 use crate::ring::Landed;
 use actix::prelude::*;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::Interest;
 
@@ -58,6 +59,7 @@ impl SessionActor {
                 if let Some(io) = &mut self.io {
                     io.paused = true;
                 }
+                self.services.writer.counters().pauses.fetch_add(1, Ordering::Relaxed);
                 self.clock.pause();
             }
             Turn::Closed => self.hung_up(ctx),
@@ -77,6 +79,7 @@ impl SessionActor {
                 super::failpoint::landed(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
+                self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);
                 self.modes.scan(&record.body);
                 self.answering.look(&record, self.sum.output);
                 ring.set_modes(self.modes.pack());

@@ -18,11 +18,15 @@ use crate::pty::PtyFd;
 use crate::pty::shim::{ShimSpec, SpawnStep};
 use crate::ring::{MAX_RECORDS, Ring};
 use actix::prelude::*;
+use rustix::process::{Resource, getrlimit};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// After its leader's end a run's output is drained for so long, when other processes hold the terminal.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// Descriptors that no session may take: for the store, connections, and looking for the processes of those that end.
+const SPARE_FILES: u64 = 128;
 
 impl Handler<Start> for SessionActor {
     type Result = ResponseActFuture<Self, Result<(), StartError>>;
@@ -90,6 +94,7 @@ impl SessionActor {
             let ring =
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
+            spare_files(&fd)?;
             self.modes = Default::default();
             self.answering.end_run(self.sum.seq);
             heart::join(ring.pulse(), self.clock.clone());
@@ -272,6 +277,19 @@ impl Io {
     pub(super) fn new(run: u32, ring: Ring) -> Io {
         Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false, tidies: false }
     }
+}
+
+/// Refuses a run that would leave too few descriptors to end the others. The lowest free number is taken, so it tells how
+/// many there are.
+fn spare_files(newest: &impl AsRawFd) -> Result<(), StartError> {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    if u64::try_from(newest.as_raw_fd()).unwrap_or(0) + SPARE_FILES < limit {
+        return Ok(());
+    }
+    let reason = format!(
+        "too many open files: of {limit} the host keeps {SPARE_FILES} to end sessions; start it under a higher `ulimit -Hn`"
+    );
+    Err(StartError::Exec { errno: libc::EMFILE, reason })
 }
 
 fn exec_reason(error: &SpawnError, shim: &ShimSpec) -> String {

@@ -53,6 +53,8 @@ pub enum Code {
     KeyReused,
     /// The caller may not.
     NotPermitted,
+    /// Too many tries or connections: later.
+    TooMany,
     /// Sessions would wait for each other for ever.
     Circle,
     /// The host is ending.
@@ -96,6 +98,7 @@ impl Code {
             | Code::KeyReused
             | Code::Circle
             | Code::Stopping
+            | Code::TooMany
             | Code::UnknownVerb
             | Code::Failed => Exit::Failed,
         }
@@ -109,6 +112,7 @@ impl Code {
             Code::NoSuchSession | Code::NoSuchTurn | Code::UnknownVerb => 404,
             Code::NotMet | Code::Exists | Code::NotRunning | Code::KeyReused | Code::Circle => 409,
             Code::CannotStart => 422,
+            Code::TooMany => 429,
             Code::NotReading => 504,
             Code::Stopping | Code::NoHost => 503,
             Code::Unknown | Code::Failed => 500,
