@@ -23,6 +23,7 @@ t() { tmux -L "$server" -f "$dir/tmux.conf" "$@"; }
 # tmux doesn't tell of blanks that were cleared in a colour; another one that shows the pane, and has to write them, does
 o() { tmux -L "$server-outer" -f "$dir/tmux.conf" "$@"; }
 cat >"$dir/tmux.conf" <<'CONF'
+set -s exit-empty off
 set -g status off
 set -g escape-time 0
 set -g default-terminal tmux-256color
