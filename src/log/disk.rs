@@ -115,6 +115,12 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+/// The folders in a folder; none where it can't be read.
+pub(super) fn subfolders(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
+}
+
 /// Moves a damaged folder to `quarantine/` under a name that is free, and says so.
 pub(super) fn quarantine(state: &Path, dir: &Path, why: &str) -> Result<PathBuf, StoreDown> {
     let said = |e: io::Error| down(dir, e);

@@ -5,7 +5,7 @@ use crate::model::{Seq, SessionId};
 const LEN: usize = 16 + 8 + 4;
 
 /// Where a frame stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct FrameKey {
     pub(super) id: SessionId,
     /// Its first record.

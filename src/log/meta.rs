@@ -1,20 +1,23 @@
 //! The small store beside the log: sessions, idempotency keys, turns, summaries.
 //!
 //! Specs, keys and desired state are truth and written here first; turns and summaries are derived from the log and may be
-//! missing after a crash. The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
+//! missing after a crash. Sessions that a damaged one has lost come back from their plain copy (`copy`). The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
 //! directly. It must never hold values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
 
 use super::{
-    Options, StoreDown, disk,
-    entry::{self, Draft},
-    lock,
+    Options, StoreDown,
+    copy::{self, Copy},
+    disk,
+    entry::{self, Draft, NEWER},
+    lock, salvage,
     sled::{Closed, Table, disk_bytes},
 };
 use crate::model::{Key, MIB, Name, SessionId, Spec, Wall};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap, HashSet},
+    fs,
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -83,6 +86,8 @@ const KEY_BY_TIME: u8 = b'w';
 #[derive(Clone, Debug, Default)]
 pub struct MetaBatch {
     changes: Vec<Change>,
+    /// Of sessions, for the copy; true: a tombstone.
+    entries: Vec<(SessionId, bool, Vec<u8>)>,
     durable: bool,
 }
 
@@ -103,6 +108,7 @@ impl MetaBatch {
     #[must_use]
     pub fn put_session(mut self, session: &SessionMeta) -> MetaBatch {
         self.durable = true;
+        self.entries.push((session.id, session.removed, json(session)));
         self.put(name(SESSION, session.id), json(session))
     }
 
@@ -147,37 +153,67 @@ pub struct Meta {
     options: Options,
     /// How many idempotency keys there are; also keeps changes apart.
     keys: Mutex<usize>,
+    removed: Mutex<HashSet<SessionId>>,
+    copy: Mutex<Copy>,
 }
 
 impl Meta {
-    /// Opens or makes it in the folder `state`. Blocking.
+    /// Opens or makes it in the folder `state`. A damaged one goes to `quarantine/`: sessions come back from it as far as it
+    /// can be read and from their copy, keys as far as it can be read. Blocking.
     pub fn open(state: &Path, options: &Options) -> Result<Meta, StoreDown> {
         disk::prepare(state, options)?;
+        salvage::tidy(state)?;
         let dir = state.join("meta");
-        let table = Table::open(&dir, CACHE_BYTES).map_err(|closed| match closed {
-            Closed::Down(down) => down,
-            Closed::Damaged(why) => disk::down(
-                &dir,
-                format!("damaged ({why}): put a copy back, or move the folder away: logs stay, sessions are forgotten"),
-            ),
-        })?;
+        let copied = copy::load(state);
+        let lost = !dir.exists() && !copied.is_empty();
+        let opened = match Table::open(&dir, CACHE_BYTES) {
+            Ok(table) => match read_whole(&table) {
+                Ok(sessions) => Ok((table, sessions)),
+                Err(down) if down.why.contains(NEWER) => return Err(down),
+                Err(down) => Err((Some(table), down.why)),
+            },
+            Err(Closed::Down(down)) => return Err(down),
+            Err(Closed::Damaged(why)) => Err((None, why)),
+        };
+        let (table, mut sessions) = match opened {
+            Ok(opened) => opened,
+            Err((table, why)) => {
+                let table = renew(state, &dir, table, &why)?;
+                let sessions = read_whole(&table)?;
+                (table, sessions)
+            }
+        };
+        let back = put_back(&table, &mut sessions, copied)?;
+        if back > 0 {
+            let why = if lost { "its folder is gone" } else { "it had lost them" };
+            tracing::error!("{}: {back} sessions were put back from sessions.jsonl: {why}", dir.display());
+        }
         table.sync()?;
         let keys = entry::under(&table, vec![KEY_BY_TIME]).try_fold(0, |n, entry| entry.map(|_| n + 1))?;
-        Ok(Meta { table, dir, options: options.clone(), keys: Mutex::new(keys) })
+        let removed = sessions.iter().filter(|s| s.removed).map(|s| s.id).collect();
+        let copy = Mutex::new(Copy::open(state, &sessions)?);
+        let (keys, removed) = (Mutex::new(keys), Mutex::new(removed));
+        Ok(Meta { table, dir, options: options.clone(), keys, removed, copy })
+    }
+
+    /// Sessions of which a tombstone is left.
+    pub fn removed(&self) -> HashSet<SessionId> {
+        lock(&self.removed).clone()
+    }
+
+    /// What is wrong with it, by a look at all of it.
+    pub fn check(&self) -> Result<(), StoreDown> {
+        read_whole(&self.table).map(drop)
     }
 
     /// Every session, tombstones too.
     pub fn sessions(&self) -> Result<Vec<SessionMeta>, StoreDown> {
-        let mut sessions = Vec::new();
-        for found in entry::all(&self.table, vec![SESSION]) {
-            sessions.push(self.parse_session(&found?.1)?);
-        }
-        Ok(sessions)
+        sessions_in(&self.table)
     }
 
     /// One session.
     pub fn session(&self, id: SessionId) -> Result<Option<SessionMeta>, StoreDown> {
-        entry::get(&self.table, &name(SESSION, id))?.map(|value| self.parse_session(&value)).transpose()
+        entry::get(&self.table, &name(SESSION, id))?.map(|value| parse_session(&self.table, &value)).transpose()
     }
 
     /// A session's summary.
@@ -192,7 +228,7 @@ impl Meta {
 
     /// The answer given under a key: of the last 24 hours, perhaps of before.
     pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
-        entry::get(&self.table, &key_name(key))?.map(|value| self.parse(&value)).transpose()
+        entry::get(&self.table, &key_name(key))?.map(|value| parse(&self.table, &value)).transpose()
     }
 
     /// Bytes on disk.
@@ -236,6 +272,9 @@ impl Meta {
             *count -= self.drop_old_keys(&mut draft, *count, *now, &keys)?;
         }
         self.table.apply(draft.changes)?;
+        let entries = || batches.iter().flat_map(|batch| &batch.entries);
+        lock(&self.removed).extend(entries().filter(|(_, removed, _)| *removed).map(|(id, ..)| *id));
+        lock(&self.copy).add(entries().map(|(.., json)| &json[..]));
         if batches.iter().any(|b| b.durable) { self.table.sync() } else { Ok(()) }
     }
 
@@ -262,23 +301,91 @@ impl Meta {
         }
         Ok(dropped)
     }
+}
 
-    fn parse_session(&self, value: &[u8]) -> Result<SessionMeta, StoreDown> {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
-        let Version { v } = self.parse(value)?;
-        if v > SessionMeta::VERSION {
-            let why = format!("a newer termalive wrote a session (version {v}; this one reads 1): use that one");
-            return Err(disk::down(&self.dir, why));
-        }
-        self.parse(value)
+fn parse_session(table: &Table, value: &[u8]) -> Result<SessionMeta, StoreDown> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
     }
+    let Version { v } = parse(table, value)?;
+    if v > SessionMeta::VERSION {
+        let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
+        return Err(disk::down(table.dir(), why));
+    }
+    parse(table, value)
+}
 
-    fn parse<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, StoreDown> {
-        serde_json::from_slice(value).map_err(|e| disk::down(&self.dir, format!("an entry can't be read: {e}")))
+fn parse<T: DeserializeOwned>(table: &Table, value: &[u8]) -> Result<T, StoreDown> {
+    serde_json::from_slice(value).map_err(|e| disk::down(table.dir(), format!("an entry can't be read: {e}")))
+}
+
+fn sessions_in(table: &Table) -> Result<Vec<SessionMeta>, StoreDown> {
+    entry::all(table, vec![SESSION]).map(|found| parse_session(table, &found?.1)).collect()
+}
+
+/// Every session; fails where any page can't be read. Small: keys are the most of it.
+fn read_whole(table: &Table) -> Result<Vec<SessionMeta>, StoreDown> {
+    entry::under(table, Vec::new()).try_for_each(|found| found.map(drop))?;
+    sessions_in(table)
+}
+
+/// Puts a damaged table aside and makes one of what can be read of it.
+fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> Result<Table, StoreDown> {
+    let said = |e: std::io::Error| disk::down(dir, e);
+    let (part, saved) = (dir.with_extension("part"), dir.with_extension("saved"));
+    let new = Table::open(&part, CACHE_BYTES).map_err(|closed| closed.into_down(&part))?;
+    let (mut sessions, mut keys) = (0, 0);
+    if let Some(old) = &old {
+        let mut draft = Draft::new(&new);
+        for (name, value) in entry::readable(old, vec![SESSION]) {
+            draft.put(&name, &value)?;
+            sessions += 1;
+        }
+        for (name, value) in entry::readable(old, vec![KEY]) {
+            let entry = serde_json::from_slice::<KeyEntry>(&value);
+            if let (Ok(entry), Ok(key)) = (entry, String::from_utf8(name[1..].to_vec())) {
+                draft.changes.put(&by_time(entry.wall, &Key(key)), &[]);
+                draft.put(&name, &value)?;
+                keys += 1;
+            }
+        }
+        new.apply(draft.changes)?;
     }
+    new.sync()?;
+    drop((old, new));
+    fs::rename(&part, &saved).map_err(said)?;
+    disk::quarantine(state, dir, why)?;
+    salvage::tidy(state)?;
+    tracing::error!(
+        "of meta {sessions} sessions and {keys} idempotency keys could be read; other keys are forgotten (a request that is \
+         repeated under one is done again), turns and summaries are made again from the log"
+    );
+    Table::open(dir, CACHE_BYTES).map_err(|closed| closed.into_down(dir))
+}
+
+/// Puts sessions into a table that only the copy knows; also their removal. How many.
+fn put_back(
+    table: &Table,
+    sessions: &mut Vec<SessionMeta>,
+    mut copied: BTreeMap<SessionId, SessionMeta>,
+) -> Result<usize, StoreDown> {
+    let mut draft = Draft::new(table);
+    let mut back = 0;
+    for session in sessions.iter_mut() {
+        if copied.remove(&session.id).is_some_and(|copy| copy.removed) && !session.removed {
+            session.removed = true;
+            draft.put(&name(SESSION, session.id), &json(session))?;
+            back += 1;
+        }
+    }
+    for session in copied.into_values() {
+        draft.put(&name(SESSION, session.id), &json(&session))?;
+        sessions.push(session);
+        back += 1;
+    }
+    table.apply(draft.changes)?;
+    Ok(back)
 }
 
 fn name(prefix: u8, id: SessionId) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! described in `docs/format.md`.
 
 mod alarm;
+mod copy;
 mod disk;
 mod entry;
 mod feed;
@@ -15,9 +16,12 @@ mod lz;
 mod memory;
 mod meta;
 mod page;
+mod retention;
+mod salvage;
 mod segments;
 mod shelf;
 mod sled;
+mod sweeper;
 mod varint;
 mod writer;
 
@@ -27,7 +31,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
 pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use retention::Limits;
+pub use salvage::Checked;
 pub use segments::{Options, SegmentStore, Stats};
+pub use sweeper::Sweeper;
 pub use writer::{Stopped, Writer, WriterOptions};
 
 /// A store of records. Blocking: the writer thread appends, readers use a blocking pool.

@@ -55,6 +55,15 @@ impl Shelf {
         table
     }
 
+    /// Lets go of an older segment: its folder is another one now, or gone.
+    pub(super) fn forget(&self, n: u64) {
+        let mut open = lock(&self.open);
+        open.known.remove(&n);
+        let gone = open.older.iter().position(|(m, _)| *m == n).and_then(|at| open.older.remove(at));
+        drop(open);
+        drop(gone); // closes a table: not under the lock
+    }
+
     /// A segment by number, opened if it isn't.
     pub(super) fn get(&self, n: u64) -> Result<Arc<Table>, Closed> {
         if let Some(table) = lock(&self.open).find(n) {
@@ -64,10 +73,7 @@ impl Shelf {
         if let Some(table) = lock(&self.open).find(n) {
             return Ok(table);
         }
-        if !self.dir(n).exists() {
-            return Err(Closed::Damaged("its folder is gone".to_owned()));
-        }
-        let table = Arc::new(Table::open(&self.dir(n), self.cache_bytes)?);
+        let table = Arc::new(Table::open_there(&self.dir(n), self.cache_bytes)?);
         let evicted = lock(&self.open).keep_older(n, table.clone(), self.keep);
         drop(evicted);
         Ok(table)

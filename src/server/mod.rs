@@ -12,7 +12,7 @@ mod sessions;
 mod typing;
 mod ws;
 
-pub use host::host_main;
+pub use host::{host_main, store_options};
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
