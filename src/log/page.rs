@@ -46,9 +46,9 @@ impl Page {
     /// Begins with a gap where retention took what is asked for.
     pub(super) fn new(id: SessionId, from: Seq, budget: usize, taken: Option<Taken>) -> Page {
         let (records, gaps) = (Vec::new(), Vec::new());
-        let mut page = Page { id, next: from, budget, bytes: 0, records, gaps, taken, decoder: Decoder::new() };
+        let next = from.max(Seq(1)); // the first there can be
+        let mut page = Page { id, next, budget, bytes: 0, records, gaps, taken, decoder: Decoder::new() };
         if let Some(taken) = taken.filter(|taken| from <= taken.upto) {
-            page.next = from.max(Seq(1));
             page.gap(taken.upto);
         }
         page
@@ -172,7 +172,7 @@ impl Page {
         }
         let by_retention = self.taken.is_some_and(|taken| to <= taken.upto);
         let reason = if by_retention { GapReason::Retention } else { GapReason::Corrupt };
-        let (kind, body) = Event::Gap { from: self.next.max(Seq(1)), to, reason }.encode();
+        let (kind, body) = Event::Gap { from: self.next, to, reason }.encode();
         self.gaps.push(self.records.len());
         self.records.push(Record { seq: to, kind, at: Stamp::default(), body });
         self.next = to.next();
