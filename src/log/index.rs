@@ -5,6 +5,7 @@
 
 use super::{
     StoreDown, disk,
+    flat::Flat,
     frame::Head,
     key::{FrameKey, session_end},
     retention::Marks,
@@ -62,6 +63,13 @@ impl Ranges {
             ranges.add(first.id, Range { first: first.seq, last, bytes });
         }
         Ok(ranges)
+    }
+
+    /// From the frames of a closed segment.
+    pub(super) fn of(flat: &Flat) -> Ranges {
+        let mut ranges = Ranges::default();
+        flat.keys().for_each(|(key, last, bytes)| ranges.add(key.id, Range { first: key.seq, last, bytes }));
+        ranges
     }
 
     /// From the file beside a closed segment, if it is there and can be read.

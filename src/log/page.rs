@@ -7,9 +7,9 @@
 use super::{
     StoreDown, cost, disk,
     frame::{Decoder, FrameError, Head},
-    key::{FrameKey, session_end},
+    key::FrameKey,
     retention::Taken,
-    sled::Table,
+    segment::Segment,
 };
 use crate::model::{Event, GapReason, Record, Seq, SessionId, Stamp};
 
@@ -83,16 +83,19 @@ impl Page {
     }
 
     /// Takes what a segment has, up to the session's last record in it. False when something is missing: gaps were made.
-    pub(super) fn fill(&mut self, table: &Table, last: Seq) -> Result<bool, StoreDown> {
-        let start = self.first_frame(table)?;
+    pub(super) fn fill(&mut self, segment: &Segment, last: Seq) -> Result<bool, StoreDown> {
+        let start = self.first_frame(segment)?;
         let mut joining: Option<Joining> = None;
         let mut whole = true;
-        for entry in table.range(start.bytes().to_vec()..=session_end(self.id)) {
-            let (key, frame) = entry?;
+        for entry in segment.range(start) {
+            let (at, frame) = entry?;
+            if at.id != self.id || at.seq > last {
+                break; // what is being appended just now comes with the next look, whole
+            }
             if joining.is_none() && self.is_full() {
                 return Ok(whole);
             }
-            let Some((at, head, records)) = self.read(table, &key, &frame)? else {
+            let Some((head, records)) = self.read(segment, at, &frame)? else {
                 (whole, joining) = (false, None);
                 continue;
             };
@@ -131,22 +134,20 @@ impl Page {
         Ok(whole)
     }
 
-    /// A frame and its records; nothing when it is damaged.
-    #[expect(clippy::type_complexity, reason = "three parts of one thing, used once")]
+    /// What a frame says and its records; nothing when it is damaged.
     fn read(
         &mut self,
-        table: &Table,
-        key: &[u8],
+        segment: &Segment,
+        at: FrameKey,
         frame: &[u8],
-    ) -> Result<Option<(FrameKey, Head, Vec<Record>)>, StoreDown> {
-        let Some(at) = FrameKey::parse(key) else { return Ok(None) };
+    ) -> Result<Option<(Head, Vec<Record>)>, StoreDown> {
         match self.decoder.decode(frame) {
             Ok((head, records)) => {
                 let belongs = (head.first, head.part) == (at.seq, at.part) && head.id.is_none_or(|id| id == at.id);
-                Ok(belongs.then_some((at, head, records)))
+                Ok(belongs.then_some((head, records)))
             }
             Err(FrameError::Damaged(_)) => Ok(None),
-            Err(newer) => Err(disk::down(table.dir(), newer)),
+            Err(newer) => Err(disk::down(segment.dir(), newer)),
         }
     }
 
@@ -179,12 +180,10 @@ impl Page {
     }
 
     /// The frame that holds the wanted record, or the next after it.
-    fn first_frame(&self, table: &Table) -> Result<FrameKey, StoreDown> {
+    fn first_frame(&self, segment: &Segment) -> Result<FrameKey, StoreDown> {
         let wanted = FrameKey { id: self.id, seq: self.next, part: 0 };
-        let above = FrameKey { part: 1, ..wanted }.bytes();
-        let Some((key, frame)) = table.before(&above)? else { return Ok(wanted) };
-        let Some(at) = FrameKey::parse(&key).filter(|at| at.id == self.id && at.part == 0) else { return Ok(wanted) };
-        let ends_before = Head::read(&frame).is_ok_and(|head| head.last < self.next);
-        Ok(if ends_before { wanted } else { at })
+        let before = segment.before(FrameKey { part: 1, ..wanted })?;
+        let Some((at, last)) = before.filter(|(at, _)| at.id == self.id && at.part == 0) else { return Ok(wanted) };
+        Ok(if last.is_some_and(|last| last < self.next) { wanted } else { at })
     }
 }

@@ -7,23 +7,18 @@
 
 use super::{
     Options, StoreDown, disk,
-    frame::{FRAME_BYTES, FrameError, Head, carve},
+    flat::Flat,
+    frame::{FrameError, Head},
     index::Ranges,
     key::FrameKey,
-    sled::{Changes, Closed, MARK, Table},
+    segment::{FORMAT, Segment, is_flat},
+    sled::{Changes, Closed, Table, disk_bytes},
 };
 use crate::model::{MIB, Seq, SessionId};
-use std::{
-    collections::{HashMap, HashSet},
-    fs::{self, File},
-    io::{self, Read},
-    path::Path,
-};
+use std::{fs, io, path::Path};
 
 /// A file in the folder of a segment that was saved: it isn't tried again, what is missing in it is lost.
 const SAVED: &str = "salvaged";
-/// So much of a damaged file is looked at together.
-const WINDOW: usize = 8 * MIB;
 /// Frames that are written together, bytes.
 const BATCH_BYTES: usize = 4 * MIB;
 
@@ -32,13 +27,12 @@ pub(super) fn was_saved(dir: &Path) -> bool {
     dir.join(SAVED).exists()
 }
 
-/// Puts a damaged segment aside and what can be read of it in its place. `known`: what it held, by another account;
-/// `open`: its table where that is open. What the new one holds, with what is known to be missing.
+/// Puts a damaged segment aside and what can be read of it in its place. `known`: what it held, by another account. What
+/// the new one holds, with what is known to be missing.
 pub(super) fn save(
     state: &Path,
     dir: &Path,
     known: Option<&Ranges>,
-    open: Option<&Table>,
     options: &Options,
     why: &str,
 ) -> Result<Ranges, StoreDown> {
@@ -47,30 +41,51 @@ pub(super) fn save(
     disk::need(state, fs::metadata(&db).map_or(0, |m| m.len()), options)?;
     let (part, saved) = (dir.with_extension("part"), dir.with_extension("saved"));
     remove(&part)?;
+    let flat = Flat::open(dir)?; // before any table is opened: sled writes when it opens
     let new = Table::open(&part, options.cache_bytes).map_err(|closed| closed.into_down(&part))?;
-    let mut filler = Filler::new(&new);
-    match open {
-        Some(table) => filler.take_old_frames(table)?,
-        None => match Table::open_there(dir, options.cache_bytes) {
-            Ok(table) => filler.take_old_frames(&table)?,
-            Err(_) => tracing::debug!("{} can't be opened: its frames are looked for in its bytes", dir.display()),
-        },
+    let mut frames = put_all(&new, &mut flat.range(FrameKey::FIRST))?;
+    let flat_before = is_flat(dir);
+    if !flat_before && let Ok(old) = Table::open_there(dir, options.cache_bytes) {
+        let old = Segment::Table(std::sync::Arc::new(old));
+        let readable = &mut old.range(FrameKey { part: 1, ..FrameKey::FIRST }).map_while(Result::ok).map(Ok);
+        frames += put_all(&new, readable)?; // those of version 1 don't say whose they are: their keys do
     }
-    if db.exists() {
-        windows(&db, |bytes| filler.take_carved(bytes, |_| Ok(true)))?;
-    }
-    let frames = filler.finish()?;
     new.sync()?;
     let mut ranges = Ranges::scan(&new, true)?;
     known.cloned().or_else(|| Ranges::load(dir)).iter().for_each(|known| ranges.widen(known));
     ranges.save(&part)?;
+    if flat_before {
+        disk::write_whole(&part.join(FORMAT.0), FORMAT.1).map_err(said)?;
+    }
     disk::write_whole(&part.join(SAVED), format!("{why}\n").as_bytes()).map_err(said)?;
-    drop(new);
+    drop((flat, new));
     fs::rename(&part, &saved).map_err(said)?;
     disk::quarantine(state, dir, why)?;
     finish(dir, &saved)?;
     tracing::warn!("{frames} frames of it were saved; what is missing shows as a gap");
     Ok(ranges)
+}
+
+/// Puts frames that are whole into a table; how many.
+fn put_all(
+    table: &Table,
+    frames: &mut dyn Iterator<Item = Result<(FrameKey, Vec<u8>), StoreDown>>,
+) -> Result<u64, StoreDown> {
+    let (mut changes, mut bytes, mut count) = (Changes::default(), 0, 0);
+    for entry in frames {
+        let (key, frame) = entry?;
+        if Head::read(&frame).is_err() {
+            continue;
+        }
+        changes.put(&key.bytes(), &frame);
+        count += 1;
+        bytes += frame.len();
+        if bytes >= BATCH_BYTES {
+            table.apply(std::mem::take(&mut changes))?;
+            bytes = 0;
+        }
+    }
+    table.apply(changes).map(|()| count)
 }
 
 /// After an interruption: finishes what was whole, removes what wasn't, in the folder of the segments.
@@ -101,135 +116,6 @@ fn remove(dir: &Path) -> Result<(), StoreDown> {
     }
 }
 
-/// Puts frames back that stand in the file of an open table and that it doesn't find: sled takes a damaged part of its file
-/// for one that was never written, without a word. How many there were.
-pub(super) fn refill(table: &Table) -> Result<u64, StoreDown> {
-    let mut filler = Filler::new(table);
-    windows(&table.dir().join("db"), |bytes| {
-        filler.take_carved(bytes, |at| {
-            let Some((key, frame)) = table.before(&FrameKey { part: u32::MAX, ..at.key }.bytes())? else {
-                return Ok(true);
-            };
-            let covers = FrameKey::parse(&key).is_some_and(|key| key.id == at.key.id)
-                && Head::read(&frame).is_ok_and(|head| head.last >= at.last);
-            Ok(!covers)
-        })
-    })?;
-    let frames = filler.finish()?;
-    if frames > 0 {
-        table.sync()?;
-    }
-    Ok(frames)
-}
-
-/// A frame that was found.
-struct Found {
-    key: FrameKey,
-    last: Seq,
-}
-
-/// Puts frames into a table: of several under one key the one that reaches further.
-struct Filler<'a> {
-    table: &'a Table,
-    batch: HashMap<FrameKey, (Seq, Vec<u8>)>,
-    bytes: usize,
-    frames: u64,
-    /// Records of which there are parts that don't belong together.
-    torn: HashSet<(SessionId, Seq)>,
-}
-
-impl<'a> Filler<'a> {
-    fn new(table: &'a Table) -> Filler<'a> {
-        Filler { table, batch: HashMap::new(), bytes: 0, frames: 0, torn: HashSet::new() }
-    }
-
-    /// Frames of version 1 don't say whose they are: they are taken as far as the table can be read.
-    fn take_old_frames(&mut self, table: &Table) -> Result<(), StoreDown> {
-        for entry in table.range(MARK.to_vec()..) {
-            let Ok((key, frame)) = entry else { break };
-            if let (Some(key), Ok(head)) = (FrameKey::parse(&key), Head::read(&frame))
-                && head.id.is_none()
-            {
-                self.take(Found { key, last: head.last }, &frame)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take_carved(
-        &mut self,
-        bytes: &[u8],
-        wanted: impl Fn(&Found) -> Result<bool, StoreDown>,
-    ) -> Result<(), StoreDown> {
-        for (_, head, frame) in carve(bytes) {
-            let Some(id) = head.id else { continue };
-            let found = Found { key: FrameKey { id, seq: head.first, part: head.part }, last: head.last };
-            if wanted(&found)? {
-                self.take(found, frame)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn take(&mut self, found: Found, frame: &[u8]) -> Result<(), StoreDown> {
-        let stored = self.table.get(&found.key.bytes())?.filter(|frame| Head::read(frame).is_ok());
-        let other = self.batch.get(&found.key).map(|(_, frame)| &frame[..]).or(stored.as_deref());
-        if let Some(other) = other {
-            let head = Head::read(other).ok();
-            if other != frame && head.is_some_and(|h| h.last == found.last && (h.part > 0 || h.goes_on)) {
-                self.torn.insert((found.key.id, found.key.seq));
-            }
-            if head.is_some_and(|head| head.last >= found.last) {
-                return Ok(());
-            }
-        }
-        self.bytes += frame.len();
-        self.frames += 1;
-        self.batch.insert(found.key, (found.last, frame.to_vec()));
-        if self.bytes >= BATCH_BYTES { self.write() } else { Ok(()) }
-    }
-
-    fn write(&mut self) -> Result<(), StoreDown> {
-        let mut changes = Changes::default();
-        let mut batch: Vec<_> = self.batch.drain().collect();
-        batch.sort_unstable_by_key(|(key, _)| key.bytes()); // sled's pages fill in order
-        batch.iter().for_each(|(key, (_, frame))| changes.put(&key.bytes(), frame));
-        self.bytes = 0;
-        self.table.apply(changes)
-    }
-
-    fn finish(mut self) -> Result<u64, StoreDown> {
-        self.write()?;
-        let mut changes = Changes::default();
-        for (id, seq) in std::mem::take(&mut self.torn) {
-            let parts =
-                FrameKey { id, seq, part: 0 }.bytes().to_vec()..=FrameKey { id, seq, part: u32::MAX }.bytes().to_vec();
-            for entry in self.table.range(parts) {
-                changes.remove(&entry?.0);
-                self.frames -= 1;
-            }
-        }
-        self.table.apply(changes)?;
-        Ok(self.frames)
-    }
-}
-
-/// Shows a file piece by piece; a frame lies whole in one of them at least.
-fn windows(file: &Path, mut see: impl FnMut(&[u8]) -> Result<(), StoreDown>) -> Result<(), StoreDown> {
-    let said = |e: io::Error| disk::down(file, e);
-    let mut input = File::open(file).map_err(said)?;
-    let mut bytes = Vec::with_capacity(WINDOW + FRAME_BYTES);
-    loop {
-        let before = bytes.len();
-        (&mut input).take(WINDOW as u64).read_to_end(&mut bytes).map_err(said)?;
-        if bytes.len() == before {
-            return Ok(());
-        }
-        see(&bytes)?;
-        bytes.drain(..bytes.len().saturating_sub(FRAME_BYTES));
-    }
-}
-
 /// What a look at every frame of a segment found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Checked {
@@ -247,51 +133,51 @@ pub struct Checked {
     pub salvaged: bool,
 }
 
-/// Reads every frame of a table.
-pub(super) fn check(n: u64, table: &Table) -> Result<Checked, StoreDown> {
-    const SAID: usize = 20; // more of the same helps nobody
-    let mut checked =
-        Checked { segment: n, bytes: table.bytes(), salvaged: was_saved(table.dir()), ..Checked::default() };
-    let damage = |checked: &mut Checked, what: String| {
-        if checked.damage.len() < SAID {
-            checked.damage.push(what);
-        }
-    };
-    let mut before: Option<(SessionId, Seq)> = None;
-    for entry in table.range(MARK.to_vec()..) {
-        let (key, frame) = match entry {
-            Ok((key, _)) if *key == *MARK => continue,
+/// Reads every frame of a segment. `known`: what it should hold.
+pub(super) fn check(n: u64, segment: &Segment, known: &Ranges) -> Result<Checked, StoreDown> {
+    let dir = segment.dir();
+    let mut checked = Checked { segment: n, bytes: disk_bytes(dir), salvaged: was_saved(dir), ..Checked::default() };
+    let mut ends: std::collections::HashMap<SessionId, Seq> = std::collections::HashMap::new();
+    for entry in segment.range(FrameKey { part: 1, ..FrameKey::FIRST }) {
+        let (at, frame) = match entry {
             Ok(entry) => entry,
             Err(down) => {
-                damage(&mut checked, down.why);
+                checked.damaged(down.why);
                 break;
             }
-        };
-        let Some(at) = FrameKey::parse(&key) else {
-            damage(&mut checked, "a key isn't one of a frame".to_owned());
-            continue;
         };
         checked.frames += 1;
         let place = || format!("session {} at @{}", at.id, at.seq.0);
         match Head::read(&frame) {
-            Err(newer @ FrameError::TooNew(_)) => return Err(disk::down(table.dir(), newer)),
-            Err(why) => damage(&mut checked, format!("{}: {why}", place())),
-            Ok(head) if head.id.is_some_and(|id| id != at.id) || head.first != at.seq => {
-                damage(&mut checked, format!("{}: its key is another one's", place()));
-            }
+            Err(newer @ FrameError::TooNew(_)) => return Err(disk::down(dir, newer)),
+            Err(why) => checked.damaged(format!("{}: {why}", place())),
             Ok(head) => {
-                let last = before.filter(|(id, _)| *id == at.id).map(|(_, last)| last);
-                checked.sessions += usize::from(last.is_none());
+                let last = ends.get(&at.id).copied();
                 if let (Some(last), Some(before)) = (last, head.before)
                     && before > last
+                    && head.part == 0
                 {
-                    damage(&mut checked, format!("{}: @{} to @{} are missing", place(), last.0 + 1, before.0));
+                    checked.damaged(format!("session {}: @{} to @{} are missing", at.id, last.0 + 1, before.0));
                 }
-                before = Some((at.id, head.last.max(last.unwrap_or_default())));
+                ends.insert(at.id, head.last.max(last.unwrap_or_default()));
             }
         }
     }
+    checked.sessions = ends.len();
+    for (id, range) in known.iter().filter(|(id, range)| ends.get(id) < Some(&range.last)) {
+        let from = ends.get(&id).map_or(range.first, |last| last.next());
+        checked.damaged(format!("session {id}: @{} to @{} are missing", from.0, range.last.0));
+    }
     Ok(checked)
+}
+
+impl Checked {
+    fn damaged(&mut self, what: String) {
+        const SAID: usize = 20; // more of the same helps nobody
+        if self.damage.len() < SAID {
+            self.damage.push(what);
+        }
+    }
 }
 
 impl Closed {

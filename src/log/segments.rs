@@ -15,6 +15,7 @@ use super::{
     page::Page,
     retention::{Holding, Marks, plan},
     salvage::{self, Checked},
+    segment::{self, Segment},
     shelf::Shelf,
     sled::{Changes, Closed, Table, disk_bytes},
 };
@@ -46,9 +47,9 @@ pub struct Options {
     pub ballast_bytes: u64,
     /// How much is kept.
     pub limits: Limits,
-    /// Look at every byte of the newest segment when it is opened: what sled lost without a word is put back. Takes a second
-    /// for 512 MiB; needless where another host wrote to it a moment ago.
-    pub look_closely: bool,
+    /// Begin another segment when the store is opened, so that sled never opens one that a power loss or the years may have
+    /// damaged (it would zero what stands behind). Needless where another host wrote to it a moment ago.
+    pub fresh_segment: bool,
 }
 
 impl Default for Options {
@@ -61,7 +62,7 @@ impl Default for Options {
             min_free: 64 * MIB as u64,
             ballast_bytes: 16 * MIB as u64,
             limits: Limits::default(),
-            look_closely: true,
+            fresh_segment: true,
         }
     }
 }
@@ -181,42 +182,39 @@ impl SegmentStore {
     fn fill(&self, page: &mut Page, n: u64, last: Seq) -> Result<bool, StoreDown> {
         let place = page.place();
         for saved in [false, true] {
-            let table = match self.table(n) {
-                Ok(Some(table)) => table,
-                Ok(None) => return Ok(false),
-                Err(down) => return Err(down),
-            };
-            let why = match page.fill(&table, last) {
+            let Some(segment) = self.segment(n)? else { return Ok(false) };
+            let why = match page.fill(&segment, last) {
                 Ok(true) => return Ok(true),
-                Ok(false) if saved || salvage::was_saved(table.dir()) => return Ok(true), // the gaps are in the page
+                Ok(false) if saved || salvage::was_saved(segment.dir()) => return Ok(true), // the gaps are in the page
                 Ok(false) => "records are missing in it".to_owned(),
                 Err(down) if saved => return Err(down),
                 Err(down) => down.why,
             };
             page.go_back(place);
-            self.save(n, Some(table), &why)?;
+            drop(segment);
+            self.save(n, &why)?;
         }
         Ok(false)
     }
 
     /// An open segment; nothing when it is gone.
-    fn table(&self, n: u64) -> Result<Option<Arc<Table>>, StoreDown> {
+    fn segment(&self, n: u64) -> Result<Option<Segment>, StoreDown> {
         for saved in [false, true] {
             if !self.shelf.dir(n).exists() {
                 return Ok(None);
             }
             match self.shelf.get(n) {
-                Ok(table) => return Ok(Some(table)),
+                Ok(segment) => return Ok(Some(segment)),
                 Err(Closed::Down(down)) => return Err(down),
                 Err(Closed::Damaged(why)) if saved => return Err(disk::down(&self.shelf.dir(n), why)),
-                Err(Closed::Damaged(why)) => self.save(n, None, &why)?,
+                Err(Closed::Damaged(why)) => self.save(n, &why)?,
             }
         }
         Ok(None)
     }
 
     /// Saves what can be read of a segment, once; readers of it look again.
-    fn save(&self, n: u64, table: Option<Arc<Table>>, why: &str) -> Result<(), StoreDown> {
+    fn save(&self, n: u64, why: &str) -> Result<(), StoreDown> {
         if self.shelf.newest().0 == n {
             self.roll(&mut lock(&self.writing))?; // what comes goes into a sound one
         }
@@ -226,10 +224,28 @@ impl SegmentStore {
         if salvage::was_saved(&dir) {
             return Ok(());
         }
-        let saved = salvage::save(&self.state, &dir, Some(&known), table.as_deref(), &self.options, why)?;
         self.shelf.forget(n);
+        let saved = salvage::save(&self.state, &dir, Some(&known), &self.options, why)?;
+        self.shelf.forget(n); // whoever opened it meanwhile
         lock(&self.index).segments.insert(n, saved);
         Ok(())
+    }
+
+    /// Writes down what the newest segment holds, so that the next host knows when something is missing. For an orderly end.
+    pub fn close(&self) -> Result<(), StoreDown> {
+        let _writing = lock(&self.writing);
+        let (n, table) = self.shelf.newest();
+        table.sync()?;
+        let ranges = lock(&self.index).segments.get(&n).cloned().unwrap_or_default();
+        if ranges.is_empty() { Ok(()) } else { ranges.save(table.dir()) }
+    }
+
+    /// Puts every segment aside in which something is missing, and what can be read of it in its place. Which ones.
+    pub fn salvage(&self) -> Result<Vec<Checked>, StoreDown> {
+        let mut damaged = Vec::new();
+        self.check(|checked| damaged.extend((!checked.damage.is_empty() && !checked.salvaged).then_some(checked)))?;
+        damaged.iter().try_for_each(|checked| self.save(checked.segment, &checked.damage[0]))?;
+        Ok(damaged)
     }
 
     /// Takes away what the limits say, and what was removed. Called beside the writer; it waits for nobody but a reader that
@@ -284,11 +300,11 @@ impl SegmentStore {
 
     /// Looks at every frame, segment by segment, oldest first. Blocking, for long.
     pub fn check(&self, mut each: impl FnMut(Checked)) -> Result<(), StoreDown> {
-        let numbers: Vec<u64> = lock(&self.index).segments.keys().copied().collect();
-        for n in numbers {
+        let all: Vec<(u64, Ranges)> = lock(&self.index).segments.iter().map(|(n, r)| (*n, r.clone())).collect();
+        for (n, known) in all {
             match self.shelf.get(n) {
-                Ok(table) => each(salvage::check(n, &table)?),
-                Err(_) if !self.shelf.dir(n).exists() => {} // retention took it meanwhile
+                _ if !self.shelf.dir(n).exists() => {} // retention took it meanwhile
+                Ok(segment) => each(salvage::check(n, &segment, &known)?),
                 Err(Closed::Down(down)) => return Err(down),
                 Err(Closed::Damaged(why)) => {
                     let bytes = disk_bytes(&self.shelf.dir(n));

@@ -81,7 +81,7 @@ pub fn store_options(config: &Config) -> Options {
 
 fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
     // sessions that live wait for us; their last host wrote a moment ago
-    let options = Options { look_closely: held.is_empty(), ..store_options(config) };
+    let options = Options { fresh_segment: held.is_empty(), ..store_options(config) };
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
     let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
@@ -145,6 +145,7 @@ impl Host {
             self.link.drop_session(orphan).await;
         }
         let writer = self.start_writer(store.clone(), meta.clone())?;
+        let closing = store.clone();
         let sweeper = Sweeper::start(store.clone(), meta.clone())
             .map_err(|e| format!("the thread for retention can't be started: {e}"))?;
         let shutdown = Arc::new(Shutdown::default());
@@ -174,10 +175,10 @@ impl Host {
         }
         let end = move || {
             drop(sweeper);
-            writer.shutdown()
+            writer.shutdown().is_ok() && closing.close().is_ok()
         };
         let flushed = tokio::task::spawn_blocking(end).await;
-        if !matches!(flushed, Ok(Ok(()))) {
+        if !matches!(flushed, Ok(true)) {
             tracing::error!("the log could not be flushed whole; the rings hold the rest");
         }
         shutdown.flushed();

@@ -1,6 +1,7 @@
 //! How a store is opened: leftovers are tidied, damaged segments saved, the newest looked at closely where nobody wrote to
 //! it just now.
 
+use super::super::flat::{self, Flat};
 use super::*;
 
 impl SegmentStore {
@@ -17,27 +18,29 @@ impl SegmentStore {
         let (mut newest, mut tail_unknown) = (None, false);
         for (n, is_last) in numbers.iter().rev().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
             let dir = folder.join(n.to_string());
-            if let Some(ranges) = Ranges::load(&dir).filter(|_| !is_last) {
-                index.segments.insert(*n, ranges);
-                continue;
-            }
-            match open_whole(&dir, is_last, &options) {
-                Ok((table, ranges, refilled)) if is_last => {
-                    tail_unknown |= refilled;
-                    index.segments.insert(*n, ranges);
-                    newest = Some((*n, table));
-                }
-                Ok((_, ranges, _)) => {
-                    ranges.save(&dir)?;
-                    index.segments.insert(*n, ranges);
-                }
+            let found = match Ranges::load(&dir) {
+                Some(ranges) if !is_last => Ok(ranges),
+                known => match is_last && (!options.fresh_segment || !holds_frames(&dir)) {
+                    true => Table::open_there(&dir, options.cache_bytes).and_then(|table| {
+                        let ranges = scan(&table, &options)?;
+                        newest = Some((*n, table));
+                        Ok(ranges)
+                    }),
+                    false => close(&dir, known, is_last.then_some(&mut tail_unknown), &options),
+                },
+            };
+            match found {
+                Ok(ranges) => drop(index.segments.insert(*n, ranges)),
                 Err(Closed::Damaged(why)) => {
                     tail_unknown |= is_last;
-                    let saved = salvage::save(state, &dir, None, None, &options, &why)?;
+                    let saved = salvage::save(state, &dir, None, &options, &why)?;
                     index.segments.insert(*n, saved);
                 }
                 Err(Closed::Down(down)) => return Err(down),
             }
+        }
+        if let Some((n, table)) = newest.take_if(|(_, table)| !segment::is_flat(table.dir())) {
+            index.segments.get(&n).map_or(Ok(()), |ranges| ranges.save(table.dir()))?; // of an older release: closed
         }
         let (n, table) = match newest {
             Some(newest) => newest,
@@ -63,24 +66,43 @@ impl SegmentStore {
     }
 }
 
-/// A table, what is in it, and whether frames had to be put back into it.
-fn open_whole(dir: &Path, is_last: bool, options: &Options) -> Result<(Table, Ranges, bool), Closed> {
-    let cache = if is_last { options.cache_bytes } else { OLDER_CACHE_BYTES };
-    let table = Table::open(dir, cache)?;
-    let damaged = |down: StoreDown| Closed::Damaged(down.why);
-    let mut refilled = 0;
-    if is_last && options.look_closely {
-        refilled = salvage::refill(&table).map_err(damaged)?;
-        if refilled > 0 {
-            tracing::warn!("{}: {refilled} frames that sled had lost were put back", dir.display());
-        }
+/// True for a segment that sled needn't and shouldn't open again. One in which nothing can be found has nothing to lose.
+fn holds_frames(dir: &Path) -> bool {
+    let found = || Flat::open(dir).is_ok_and(|flat| flat.keys().next().is_some());
+    segment::is_flat(dir) && (dir.join(INDEX).exists() || found())
+}
+
+fn scan(table: &Table, options: &Options) -> Result<Ranges, Closed> {
+    Ranges::scan(table, options.limits.session_bytes.is_some()).map_err(|down| Closed::Damaged(down.why))
+}
+
+/// Makes a segment a closed one. `known`: what it held when its host ended in order; else, where frames are missing in the
+/// newest one, its end may be missing as well.
+fn close(
+    dir: &Path,
+    known: Option<Ranges>,
+    tail_unknown: Option<&mut bool>,
+    options: &Options,
+) -> Result<Ranges, Closed> {
+    if !segment::is_flat(dir) {
+        let table = Table::open_there(dir, OLDER_CACHE_BYTES)?;
+        let ranges = scan(&table, options)?;
+        return ranges.save(dir).map(|()| ranges).map_err(Closed::Down);
     }
-    let ranges = Ranges::scan(&table, options.limits.session_bytes.is_some()).map_err(damaged)?;
-    Ok((table, ranges, refilled > 0))
+    let flat = Flat::open(dir).map_err(Closed::Down)?;
+    let mut ranges = Ranges::of(&flat);
+    match (known, tail_unknown) {
+        (Some(known), _) => ranges.widen(&known),
+        (None, Some(unknown)) => *unknown = !flat::is_chained(&flat).map_err(Closed::Down)?,
+        (None, None) => {}
+    }
+    flat.sync().and_then(|()| ranges.save(dir)).map(|()| ranges).map_err(Closed::Down)
 }
 
 pub(super) fn make(dir: &Path, options: &Options) -> Result<Table, StoreDown> {
-    Table::open(dir, options.cache_bytes).map_err(|closed| closed.into_down(dir))
+    let table = Table::open(dir, options.cache_bytes).map_err(|closed| closed.into_down(dir))?;
+    disk::write_whole(&dir.join(segment::FORMAT.0), segment::FORMAT.1).map_err(|e| disk::down(dir, e))?;
+    Ok(table)
 }
 
 /// When a segment was made: sled writes `conf` once.
