@@ -1,6 +1,6 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{host, kill, list, log, logs, new, resize, restart, rm, send, start, status, stop};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -45,6 +45,7 @@ pub(super) enum Verb {
     List(list::ListArgs),
     Send(send::SendArgs),
     Logs(logs::LogsArgs),
+    Log(log::LogArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),

@@ -11,6 +11,7 @@ mod hidden;
 mod host;
 mod kill;
 mod list;
+mod log;
 mod logs;
 mod many;
 mod new;
@@ -113,6 +114,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::List(args)) => list::run(&args, context),
         Some(Verb::Send(args)) => send::run(args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Log(args)) => log::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),

@@ -36,6 +36,15 @@ pub(super) fn prepare(state: &Path, options: &Options) -> Result<(), StoreDown> 
     need(state, 0, options)
 }
 
+/// True when a store is there, of a version that is read here.
+pub(super) fn is_there(state: &Path) -> Result<bool, StoreDown> {
+    match fs::read_to_string(state.join("version")) {
+        Ok(text) => check_version(state, &text).map(|()| true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(down(state, e)),
+    }
+}
+
 fn check_version(state: &Path, text: &str) -> Result<(), StoreDown> {
     match text.trim().strip_prefix(VERSION_WORDS).map(str::parse::<u32>) {
         Some(Ok(version)) if version <= VERSION => Ok(()),

@@ -201,9 +201,18 @@ impl Meta {
         lock(&self.removed).clone()
     }
 
-    /// What is wrong with it, by a look at all of it.
-    pub fn check(&self) -> Result<(), StoreDown> {
-        read_whole(&self.table).map(drop)
+    /// What is wrong with a copy of one, if anything.
+    pub(super) fn look(copy: &Path) -> Result<Option<String>, StoreDown> {
+        let looked = match Table::open_there(copy, CACHE_BYTES) {
+            Ok(table) => read_whole(&table).map(drop),
+            Err(Closed::Damaged(why)) => return Ok(Some(why)),
+            Err(Closed::Down(down)) => Err(down),
+        };
+        match looked {
+            Ok(()) => Ok(None),
+            Err(down) if down.why.contains(NEWER) => Err(down),
+            Err(down) => Ok(Some(down.why)),
+        }
     }
 
     /// Every session, tombstones too.

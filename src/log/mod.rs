@@ -25,6 +25,7 @@ mod shelf;
 mod sled;
 mod sweeper;
 mod varint;
+mod verify;
 mod writer;
 
 use crate::model::{Record, Seq, SessionId};
@@ -37,6 +38,7 @@ pub use retention::Limits;
 pub use salvage::Checked;
 pub use segments::{Options, SegmentStore, Stats};
 pub use sweeper::Sweeper;
+pub use verify::{Verified, verify};
 pub use writer::{Stopped, Writer, WriterOptions};
 
 /// A store of records. Blocking: the writer thread appends, readers use a blocking pool.

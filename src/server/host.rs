@@ -85,6 +85,7 @@ fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Resul
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
     let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
+    store.tail_is_named()?;
     say_unknown(&store, &meta)?;
     Ok(Opened { store, meta, births, orphans })
 }

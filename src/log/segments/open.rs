@@ -15,7 +15,7 @@ impl SegmentStore {
         let mut index = Index { marks: Marks::load(state)?, ..Index::default() };
         let mut numbers: Vec<u64> = disk::subfolders(&folder).iter().filter_map(|dir| number(dir)).collect();
         numbers.sort_unstable();
-        let (mut newest, mut tail_unknown) = (None, false);
+        let (mut newest, mut tail_unknown) = (None, state.join(UNSURE).exists());
         for (n, is_last) in numbers.iter().rev().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
             let dir = folder.join(n.to_string());
             let found = match Ranges::load(&dir) {
@@ -33,6 +33,9 @@ impl SegmentStore {
                 Ok(ranges) => drop(index.segments.insert(*n, ranges)),
                 Err(Closed::Damaged(why)) => {
                     tail_unknown |= is_last;
+                    if is_last {
+                        be_unsure(state)?; // also when this host doesn't come to say it
+                    }
                     let saved = salvage::save(state, &dir, None, &options, &why)?;
                     index.segments.insert(*n, saved);
                 }
@@ -41,6 +44,9 @@ impl SegmentStore {
         }
         if let Some((n, table)) = newest.take_if(|(_, table)| !segment::is_flat(table.dir())) {
             index.segments.get(&n).map_or(Ok(()), |ranges| ranges.save(table.dir()))?; // of an older release: closed
+        }
+        if tail_unknown {
+            be_unsure(state)?;
         }
         let (n, table) = match newest {
             Some(newest) => newest,
@@ -64,6 +70,21 @@ impl SegmentStore {
             tail_unknown,
         })
     }
+
+    /// Numbers go on behind all that may have been given: what [`SegmentStore::is_tail_unknown`] asked for was done.
+    pub fn tail_is_named(&self) -> Result<(), StoreDown> {
+        match fs::remove_file(self.state.join(UNSURE)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(disk::down(&self.state, e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A file in the state folder as long as [`SegmentStore::is_tail_unknown`].
+const UNSURE: &str = "unsure";
+
+fn be_unsure(state: &Path) -> Result<(), StoreDown> {
+    disk::write_whole(&state.join(UNSURE), b"the newest segment was damaged\n").map_err(|e| disk::down(state, e))
 }
 
 /// True for a segment that sled needn't and shouldn't open again. One in which nothing can be found has nothing to lose.
