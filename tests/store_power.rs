@@ -124,7 +124,8 @@ fn acknowledged(ops: &[Op]) -> String {
         }
         _ => None,
     });
-    said.collect()
+    let said: String = said.collect();
+    said[..said.rfind('\n').map_or(0, |end| end + 1)].to_owned() // a line is written in pieces
 }
 
 fn check(state: &Path, said: &str, what: &str) {
