@@ -11,7 +11,7 @@ use super::{
     frame::{FrameError, Head},
     index::Ranges,
     key::FrameKey,
-    segment::{FORMAT, Segment, is_flat},
+    segment::{FORMAT, Frame, Segment, is_flat},
     sled::{Changes, Closed, Table, disk_bytes},
 };
 use crate::model::{MIB, Seq, SessionId};
@@ -67,10 +67,7 @@ pub(super) fn save(
 }
 
 /// Puts frames that are whole into a table; how many.
-fn put_all(
-    table: &Table,
-    frames: &mut dyn Iterator<Item = Result<(FrameKey, Vec<u8>), StoreDown>>,
-) -> Result<u64, StoreDown> {
+fn put_all(table: &Table, frames: &mut dyn Iterator<Item = Frame>) -> Result<u64, StoreDown> {
     let (mut changes, mut bytes, mut count) = (Changes::default(), 0, 0);
     for entry in frames {
         let (key, frame) = entry?;

@@ -15,6 +15,9 @@ use std::{path::Path, sync::Arc};
 /// A file in the folder of every segment whose frames can be found by themselves; older segments need their table.
 pub(super) const FORMAT: (&str, &[u8]) = ("format", b"frames 2\n");
 
+/// A frame's key and its bytes.
+pub(super) type Frame = Result<(FrameKey, Vec<u8>), StoreDown>;
+
 /// See the module.
 #[derive(Clone)]
 pub(super) enum Segment {
@@ -41,10 +44,7 @@ impl Segment {
     }
 
     /// Key and bytes of each frame from `from` on. A key that isn't one is an error.
-    pub(super) fn range(
-        &self,
-        from: FrameKey,
-    ) -> Box<dyn Iterator<Item = Result<(FrameKey, Vec<u8>), StoreDown>> + '_> {
+    pub(super) fn range(&self, from: FrameKey) -> Box<dyn Iterator<Item = Frame> + '_> {
         match self {
             Segment::Flat(flat) => Box::new(flat.range(from)),
             Segment::Table(table) => Box::new(table.range(from.bytes().to_vec()..).map(|entry| {
