@@ -68,13 +68,12 @@ impl Changes {
 impl Table {
     /// Opens a table; makes one where there is none, whole or not at all, on disk when this returns.
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Table, Closed> {
-        if !dir.exists() {
-            Table::make(dir, cache_bytes)?;
-        }
-        Table::open_there(dir, cache_bytes)
+        if dir.exists() { Table::open_there(dir, cache_bytes) } else { Table::make(dir, cache_bytes, None) }
     }
 
-    fn make(dir: &Path, cache_bytes: u64) -> Result<(), Closed> {
+    /// Makes a table, with a file beside it. It stays open while its folder gets its name: opening it a second time would
+    /// write to it, and a power loss then can leave what sled doesn't read.
+    pub(super) fn make(dir: &Path, cache_bytes: u64, beside: Option<(&str, &[u8])>) -> Result<Table, Closed> {
         let down = |e| Closed::Down(disk::down(dir, e));
         let new = dir.with_extension("new");
         if new.exists() {
@@ -83,9 +82,11 @@ impl Table {
         let table = Table::open_any(&new, cache_bytes)?;
         let mut changes = Changes::default();
         changes.put(MARK, &[1]);
-        table.apply(changes).and_then(|()| table.sync()).map_err(Closed::Down)?;
-        drop(table);
+        table.apply(changes).map_err(Closed::Down)?;
         let sync = || {
+            if let Some((name, bytes)) = beside {
+                disk::write_whole(&new.join(name), bytes)?;
+            }
             File::open(new.join("db"))?.sync_all()?;
             File::open(new.join("conf"))?.sync_all()?;
             disk::sync_dir(&new.join("blobs"))?;
@@ -93,7 +94,8 @@ impl Table {
             fs::rename(&new, dir)?;
             dir.parent().map_or(Ok(()), disk::sync_dir)
         };
-        sync().map_err(down)
+        sync().map_err(down)?;
+        Ok(Table { dir: dir.to_owned(), ..table })
     }
 
     /// Opens a table that is there.

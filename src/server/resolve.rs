@@ -6,7 +6,7 @@
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
+use crate::model::{Cursor, Event, Kind, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
@@ -266,6 +266,9 @@ fn masks(ground: &Ground, start: &Start) -> Result<Vec<Input>, ApiError> {
 fn input(ground: &Ground, seq: Seq, inputs: &mut Inputs) -> Result<(), ApiError> {
     let mut left = 1;
     for record in ground.view.read(seq, MASK_PAGE).map_err(unreadable)? {
+        if record.kind == Kind::Gap {
+            break; // it was lost
+        }
         if let Ok(Event::Input { part, .. }) = record.event() {
             left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
             inputs.record(&record);

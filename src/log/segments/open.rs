@@ -121,9 +121,7 @@ fn close(
 }
 
 pub(super) fn make(dir: &Path, options: &Options) -> Result<Table, StoreDown> {
-    let table = Table::open(dir, options.cache_bytes).map_err(|closed| closed.into_down(dir))?;
-    disk::write_whole(&dir.join(segment::FORMAT.0), segment::FORMAT.1).map_err(|e| disk::down(dir, e))?;
-    Ok(table)
+    Table::make(dir, options.cache_bytes, Some(segment::FORMAT)).map_err(|closed| closed.into_down(dir))
 }
 
 /// When a segment was made: sled writes `conf` once.
