@@ -1,7 +1,7 @@
 //! Power losses: every change of the files is recorded while sessions write, and images are made of what a disk may hold at
 //! random moments. Every one opens; what was acknowledged is there; the rest is right, a gap, or ends.
 //!
-//! `STORE_TEST_POWER` is how many images, 40 by default. Needs a C compiler; without one it is skipped.
+//! `STORE_TEST_POWER` is how many images, 15 by default. Needs a C compiler; without one it is skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may panic, its helpers too")]
 
 #[path = "power/image.rs"]
@@ -83,7 +83,7 @@ fn child_that_writes_and_says_what_is_durable() {
 
 #[test]
 fn what_was_acknowledged_survives_every_power_loss() {
-    let images = std::env::var("STORE_TEST_POWER").ok().and_then(|n| n.parse().ok()).unwrap_or(40);
+    let images = std::env::var("STORE_TEST_POWER").ok().and_then(|n| n.parse().ok()).unwrap_or(15);
     let dir = tempfile::tempdir().unwrap();
     let (library, trace, state) = (dir.path().join("record.so"), dir.path().join("trace"), dir.path().join("state"));
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/power/record.c");
