@@ -40,7 +40,7 @@ pub fn boot(
     for session in sessions {
         let held = held.remove(&session.id);
         match (session.removed, held) {
-            (false, held) => births.push(birth(store, meta, session, held, tail_unknown)?),
+            (false, held) => births.push(birth(store, meta, session, held, Some(tail_unknown))?),
             (true, Some(held)) => orphans.push(end_orphan(held)),
             (true, None) => {}
         }
@@ -56,12 +56,14 @@ fn end_orphan(held: Held) -> SessionId {
     held.id
 }
 
+/// `tail_unknown`: as in [`boot`], which names what is lost at the end of the log; nothing where a writer is at work: what is
+/// missing in the store then is on its way there.
 fn birth(
     store: &dyn EventLog,
     meta: &Meta,
     session: SessionMeta,
     held: Option<Held>,
-    tail_unknown: bool,
+    tail_unknown: Option<bool>,
 ) -> Result<Birth, StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
@@ -76,7 +78,10 @@ fn birth(
     let newest = taken.as_ref().and_then(|(_, _, a)| a.records.last()).map_or(stored, |r| r.seq.max(stored));
     let saved = meta.summary(id)?.and_then(|json| Summary::load(&json));
     let ring = taken.as_ref().map(|(_, _, adopted)| adopted.records.first().map_or(adopted.next, |r| r.seq));
-    let stored = name_loss(store, id, stored, ring, saved.as_ref(), tail_unknown)?;
+    let stored = match tail_unknown {
+        Some(unknown) => name_loss(store, id, stored, ring, saved.as_ref(), unknown)?,
+        None => stored,
+    };
     let saved = saved.filter(|sum| sum.seq <= newest.max(stored));
     let mut sum = saved.unwrap_or_else(|| Summary::new(session.spec.size));
     let mut turns = MetaBatch::new();
