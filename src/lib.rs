@@ -17,7 +17,7 @@
 //! # Invariants
 //! 1. Ok is sent after the effect.
 //! 2. A queue has a bound, a name and a reason.
-//! 3. Pure layers (`model`, `wire`, `terminal`, `stop`, `follow`) never read a clock, a file or an environment.
+//! 3. Pure layers (`model`, `wire`, `terminal`, `stop`, `follow`, `export`) never read a clock, a file or an environment.
 //! 4. `do_send` is not used on the data path: it ignores the mailbox bound.
 //! 5. A dying host writes nothing into a PTY.
 //! 6. Snapshot and subscribe happen in one actor turn.
@@ -41,6 +41,7 @@ pub mod pty;
 pub mod keeper;
 pub mod session;
 pub mod supervisor;
+pub mod export;
 pub mod server;
 pub mod client;
 pub mod cli;

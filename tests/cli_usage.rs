@@ -13,7 +13,7 @@ const USAGE: &[Case] = &[
     ("ls|--al", 64, "unexpected argument '--al' found (did you mean --all?)"),
     ("status|--host|tcp://x", 64, "bad host \"tcp://x\": write unix:///path"),
     ("status|--host|unix://x/y.sock", 64, "bad host"),
-    ("status|--host|ws://box:7777", 69, "can't reach ws://box:7777: this version reaches hosts by unix:///path only"),
+    ("status|--host|wss://box:7777", 69, "can't reach wss://box:7777: this version has no TLS and no ssh of its own"),
     ("status|--host|ssh://me@box", 69, "can't reach ssh://me@box"),
     // host verbs and sessions
     ("stop|foo", 64, "(for a session: termalive kill foo)"),
@@ -75,6 +75,24 @@ const USAGE: &[Case] = &[
     ("kill|foo|--signal|INT|--force", 69, "no host runs at "),
     ("kill|foo|b ar", 64, "bad name \"b ar\""),
     ("resize|foo", 64, "<COLSxROWS>"),
+    // wait, show, run --wait, doctor, completions
+    ("wait", 64, "wait what? give one or more names, or --label K=V"),
+    ("wait|foo|--any|--all", 64, "cannot be used with"),
+    ("wait|foo|--stable|soon", 64, "--stable: bad duration \"soon\""),
+    ("wait|foo|--since|now", 69, "no host runs at "),
+    ("wait|foo|--screen|x|--since|now", 64, "--since is for conditions about rows"),
+    ("wait|foo|--timeout|5x", 64, "--timeout: bad duration"),
+    ("wait|foo|--exit", 69, "no host runs at "),
+    ("show", 64, "required arguments were not provided: <NAME>"),
+    ("show|foo", 69, "no host runs at "),
+    ("run|foo|--rm|--|true", 64, "--wait"),
+    ("run|foo|--wait|--rm|--exist-ok|--|true", 64, "cannot be used with"),
+    ("run|foo|--wait|--|true", 69, "no host runs at "),
+    ("doctor|foo", 64, "(for a session: termalive show foo)"),
+    ("completions", 64, "<SHELL>"),
+    ("completions|basch", 64, "(did you mean bash?)"),
+    ("shwo|foo", 64, "(did you mean show?)"),
+    ("wiat|foo", 64, "(did you mean wait?)"),
     ("resize|foo|100", 64, "bad size \"100\""),
     ("ls|--label|=v", 64, "--label: bad label"),
     // no host
@@ -145,7 +163,23 @@ fn with_json_an_error_is_one_object() {
 fn help_and_version_are_no_errors() {
     let home = tempfile::tempdir().unwrap();
     let verbs = [
-        "new", "run", "list", "ls", "send", "logs", "kill", "restart", "resize", "rm", "host", "start", "status",
+        "new",
+        "run",
+        "list",
+        "ls",
+        "show",
+        "send",
+        "wait",
+        "doctor",
+        "completions",
+        "logs",
+        "kill",
+        "restart",
+        "resize",
+        "rm",
+        "host",
+        "start",
+        "status",
         "stop",
     ];
     let mut lines: Vec<Vec<&str>> = verbs.iter().map(|verb| vec![*verb, "--help"]).collect();

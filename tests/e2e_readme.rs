@@ -23,9 +23,10 @@ const PAGES: [Page; 5] = [
         "README.md",
         &[
             &["the answer is 42", "demo"],
+            &["45\n", "\"so it \" + \"is\""],
             &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
             &["step_1 = \"Read what is given", "step_3 = \"Call them in order", "CODE_DONE"],
-            &["got hello", "exit 4: its run ended first", "worker exited 3"],
+            &["got hello", "exit 4: its run ended first", "worker exited 3\n3\nchecked\n"],
         ],
     ),
     (
@@ -57,8 +58,14 @@ const PAGES: [Page; 5] = [
                 "{\"cols\":100,\"rows\":30}\n2\nrunning\nexited\n{}",
                 "no_such_session",
             ],
+            &["[1,\"42\",\"prompt\"]\none\n", "[1,\"echo $((6 * 7))\",\"ended\"]\n[2,", "\"open\"]\n42\ntrue\n"],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
+            &["painter\n", "\"reason\":\"screen\"", "\"match\":\"> \""],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
+            &["[\"build\",\"error: no such file\",[\"compiling\"],[\"done\"]]\ndone\n"],
+            &["short created\nshort starting\nshort started\nshort exited\n"],
+            &["\"event\":\"hello\"", "\"read_only\":true", "42"],
+            &["ok\na token is needed over TCP\ntrue\nhello\ntermalive_uptime_seconds ", "\nfar\n"],
         ],
     ),
 ];

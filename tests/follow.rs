@@ -61,6 +61,7 @@ fn asking_later_gives_the_same() {
             submit: true,
             echo: true,
             text,
+            asked: None,
         };
         let start = case.now.log.0 / 1_000_000 + 3_600_000;
         case.push(stamp(start), &input);

@@ -224,7 +224,10 @@ fn child(what: &str) {
         }
         match random.below(200) {
             0..4 => to_store(&mut ring, &mut pending, &mut store),
-            4 => ring.beat(now().log),
+            4 => {
+                ring.pulse().beat(now().log);
+                ring.tidy();
+            }
             5 => ring.set_modes(ring.next_seq().0 - 1),
             _ => {}
         }

@@ -144,7 +144,7 @@ proptest! {
         reading.finish();
         let ends: Vec<Cursor> = reading.out.iter().filter_map(|e| match e {
             RowEvent::Final(row) => Some(row.end),
-            RowEvent::Judged(_) => None,
+            RowEvent::Judged(_) | RowEvent::Wiped => None,
         }).collect();
         prop_assert!(ends.is_sorted(), "{ends:?}");
         let whole = |e: &RowEvent| match e {
@@ -199,6 +199,7 @@ fn places_are_exact() {
                     String::from_utf8_lossy(&bytes[row.end.byte as usize..]).escape_debug()
                 )
             }
+            RowEvent::Wiped => unreachable!("nothing is wiped"),
         })
         .collect();
     assert_eq!(

@@ -104,7 +104,7 @@ fn recording(name: &str) {
 }
 
 fn marker_row(event: &RowEvent) -> Option<u64> {
-    let (RowEvent::Judged(row) | RowEvent::Final(row)) = event;
+    let (RowEvent::Judged(row) | RowEvent::Final(row)) = event else { return None };
     (row.text.trim() == MARKER).then_some(row.id)
 }
 

@@ -156,6 +156,27 @@ fn the_same_row_again_is_new() {
     assert_eq!(whole_frames(&[&["q", "DONE", ">"], &["DONE", "ask", ">"], &["x", "DONE", "ask"]]), ["ask", "x", ""]);
 }
 
+/// A line editor that has filled its last line stands in a blank one that goes on from it, and leaves it with Enter.
+#[test]
+fn a_row_can_begin_where_a_full_line_goes_on() {
+    for (break_it, wanted) in [(true, "F2 answer"), (false, "F1 12345678answer")] {
+        let mut reading = Reading::new(Size { cols: 8, rows: 4 });
+        reading.feed(b"12345678 \r");
+        if break_it {
+            reading.rows.new_row();
+        }
+        reading.rows.baseline();
+        reading.take();
+        reading.feed(b"answer\r\n");
+        assert_eq!(reading.take(), wanted);
+    }
+    let mut reading = Reading::new(Size { cols: 8, rows: 4 });
+    reading.feed(b"1234567\r");
+    reading.rows.new_row();
+    reading.feed(b"\x1b[7C8\r\n");
+    assert_eq!(reading.take(), "F0 12345678", "a row with text in it goes on");
+}
+
 #[test]
 fn a_baseline_leaves_out_what_stood_there() {
     let mut reading = Reading::new(SMALL);

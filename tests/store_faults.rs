@@ -275,5 +275,25 @@ fn idempotency_keys_are_bounded_by_age_and_number() {
     let meta = Meta::open(state.path(), &small()).unwrap();
     meta.apply(&put(MetaBatch::new(), 5, 3 * DAY)).unwrap();
     assert_eq!(meta.key(&Key(format!("key-{}", many + 9))).unwrap(), None, "a day later they go together");
-    assert!(meta.bytes() > 0);
+}
+
+#[test]
+fn keyframes_are_found_from_a_place_back() {
+    let state = tempfile::tempdir().unwrap();
+    let meta = Meta::open(state.path(), &small()).unwrap();
+    let (one, two) = (id(1), id(2));
+    let large = vec![b'x'; 20_000];
+    let batch = MetaBatch::new().put_keyframe(one, Seq(10), b"ten").put_keyframe(one, Seq(300), &large);
+    meta.apply(&batch.put_keyframe(two, Seq(5), b"of two")).unwrap();
+    for (upto, found) in
+        [(9, None), (10, Some(&b"ten"[..])), (299, Some(b"ten")), (300, Some(&large)), (u64::MAX - 1, Some(&large))]
+    {
+        assert_eq!(meta.keyframe(one, Seq(upto)).unwrap().as_deref(), found, "{upto}");
+    }
+    assert_eq!(meta.keyframe(two, Seq(4)).unwrap(), None, "not another session's");
+    assert_eq!(meta.keyframes(one).unwrap(), [Seq(10), Seq(300)]);
+    meta.apply(&MetaBatch::new().drop_keyframe(one, Seq(300))).unwrap();
+    assert_eq!(meta.keyframes(one).unwrap(), [Seq(10)]);
+    meta.apply(&MetaBatch::new().drop_turns(one)).unwrap();
+    assert_eq!((meta.keyframes(one).unwrap(), meta.keyframes(two).unwrap()), (vec![], vec![Seq(5)]));
 }

@@ -10,29 +10,41 @@ const FILE_LINES: usize = 450; // aim at 400
 const FUNCTION_LINES: usize = 80; // aim at 70
 
 /// Bytes and time in, values out.
-const PURE: [&str; 6] = ["model", "wire", "terminal", "stop", "policy", "follow"];
+const PURE: [&str; 7] = ["model", "wire", "terminal", "stop", "policy", "follow", "export"];
 const NOT_PURE: &str =
     r"\bInstant::now\b|\btime::Instant\b|\bSystemTime\b|\bstd::fs\b|\bstd::env\b|\bstd::net\b|\btokio\b|\bactix\w*::";
 
 /// Who may name a crate or a word: (pattern, files, why).
-const RESERVED: [(&str, &str, &str); 6] = [
+const RESERVED: [(&str, &str, &str); 4] = [
     (SLED, r"^src/log/sled\.rs$", "the store is behind a trait, so that it can be replaced"),
     (r"\bportable_pty\b", r"^src/pty/open\.rs$", "its other parts lose errors"),
     (r"\bunsafe\b", r"^src/(ring|pty|keeper)/", "memory maps and fds live there, nothing else needs it"),
     (r"\bdo_send\b", r"^$", "it ignores the mailbox's bound"),
-    (r"\bthread::sleep\b", SLEEPERS, "wait for an event"),
-    (r"\btime::sleep(_until)?\b", TIMERS, "wait for an event; a deadline is a timer next to the event"),
 ];
-
-/// Files in which a timer is the event: back-off, deadlines of the log, reconnecting.
-const TIMERS: &str = r"^src/(client|session|supervisor|server|cli|log)/";
 
 /// The crate, not our module of that name.
 const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Error|IVec|Mode|Result|Tree|open)\b";
 
-/// Pauses between two tries where the kernel has no event to wait for: the keeper's (an fd in flight, a host or keeper that
-/// can't be started), a store that another process is closing. In the kill test it is the stimulus, a random moment.
-const SLEEPERS: &str = r"^(src/keeper/(channel|driver|process)|src/log/sled|tests/ring_crash)\.rs$";
+/// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
+const SLEEPS: [(&str, usize, &str); 13] = [
+    ("src/cli/attach.rs", 1, "when a row or a word is due on the screen, beside the events"),
+    ("src/cli/logs.rs", 1, "the command's own deadline, beside the events"),
+    ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
+    ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
+    ("src/keeper/channel.rs", 1, "descriptors in flight: the kernel has no event for their number"),
+    ("src/keeper/driver.rs", 1, "back-off between two tries to start a keeper"),
+    ("src/keeper/process.rs", 1, "the loop itself failed: without a pause it would burn a processor"),
+    ("src/log/sled.rs", 1, "another thread is closing the same table, and sled tells nobody when it has"),
+    ("src/server/follow.rs", 1, "log time: silence is what is waited for, beside the events"),
+    ("src/server/gate.rs", 1, "who is refused may read the answer before the connection is closed"),
+    ("src/server/tcp.rs", 1, "an address that somebody else holds: the kernel has no event for its being free"),
+    (
+        "src/server/turns.rs",
+        2,
+        "the deadline of a wait; a client that is gone shows by a failed write, a good one by nothing",
+    ),
+    ("tests/ring_crash.rs", 1, "the stimulus: a random moment"),
+];
 
 struct Source {
     path: String,
@@ -89,6 +101,19 @@ fn some_words_are_reserved() {
         let breaks =
             |(word, files, _): &&(Regex, Regex, &str)| word.is_match(&source.code) && !files.is_match(&source.path);
         rules.iter().filter(breaks).map(|(word, _, why)| format!("names {word}: {why}")).collect()
+    });
+}
+
+#[test]
+fn nothing_sleeps_in_place_of_an_event() {
+    let sleep = Regex::new(r"\b(thread|time)::sleep(_until)?\b").unwrap();
+    check(|source, _| {
+        let found = sleep.find_iter(&source.code).count();
+        let known = SLEEPS.iter().find(|(path, ..)| *path == source.path).map_or(0, |(_, count, _)| *count);
+        let say = || {
+            format!("sleeps {found} times, {known} are known: wait for an event, or say in tidy.rs why there is none")
+        };
+        (found != known).then(say).into_iter().collect()
     });
 }
 

@@ -1,6 +1,9 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
-use super::{host, kill, list, log, logs, new, resize, restart, rm, send, start, status, stop};
+use super::{
+    ask, attach, completions, doctor, events, export, host, kill, list, log, logs, new, replay, reply, resize, restart,
+    rm, run, screen, search, send, show, start, status, stop, turns, wait,
+};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -16,12 +19,14 @@ pub(super) struct Cli {
 
 const EXITS: &str = "Exit codes: 0 done, 1 failed, 2 --timeout passed, 3 idle for --wait-idle, 4 the run ended first,
 64 usage, 66 no such session, 69 no host, 77 not permitted, 130 Ctrl+C.
-Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.";
+Durations: 500ms, 10s, 2m, 1h; a number alone is seconds.
+Begin with: termalive new demo -- bash; termalive send demo 'echo hi'; termalive logs demo; termalive kill demo.
+termalive COMMAND --help says more about each; termalive doctor looks for what is missing.";
 
 /// On every command.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// The host to talk to: unix:///path [env: TERMALIVE_HOST; default: the local one, started when needed]
+    /// The host to talk to: unix:///path, ws://127.0.0.1:7777 [env: TERMALIVE_HOST; default: the local one, started when needed]
     #[arg(long, global = true, value_name = "URI")]
     pub(super) host: Option<String>,
     /// Print JSON; an error is one line of JSON on standard error
@@ -30,6 +35,9 @@ pub(super) struct Common {
     /// Print names only, one a line
     #[arg(short, long, global = true)]
     pub(super) quiet: bool,
+    /// Holds the token for a host over TCP [env: TERMALIVE_TOKEN is the token itself]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub(super) token_file: Option<PathBuf>,
     /// The settings for a host that is started [env: TERMALIVE_CONFIG]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub(super) config: Option<PathBuf>,
@@ -38,22 +46,34 @@ pub(super) struct Common {
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     New(new::NewArgs),
-    /// The same as new: run NAME -- ARGV…
-    #[command(name = "run")]
-    Run(new::NewArgs),
+    Run(run::RunArgs),
     #[command(visible_alias = "ls")]
     List(list::ListArgs),
+    Show(show::ShowArgs),
+    #[command(visible_alias = "a")]
+    Attach(attach::AttachArgs),
     Send(send::SendArgs),
+    Ask(ask::AskArgs),
+    Reply(reply::ReplyArgs),
+    Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
     Log(log::LogArgs),
+    Wait(wait::WaitArgs),
+    Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Replay(replay::ReplayArgs),
+    Export(export::ExportArgs),
+    Search(search::SearchArgs),
+    Events(events::EventsArgs),
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),
     Stop(stop::StopArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// Names given to a command that takes none, so that the right command can be named.

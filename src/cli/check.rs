@@ -5,7 +5,7 @@
 use crate::model::{Cursor, parse_duration};
 use crate::terminal::keys::{KeyError, key_bytes};
 use jiff::Timestamp;
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 /// `k=v`.
 pub(super) type Pair = (String, String);
@@ -57,6 +57,14 @@ pub(super) fn since(text: &str) -> Result<String, String> {
     })
 }
 
+/// `--since` of all sessions together.
+pub(super) fn moment(text: &str) -> Result<String, String> {
+    let fits = text.parse::<Timestamp>().is_ok() || parse_duration(text).is_ok();
+    fits.then(|| text.to_owned()).ok_or_else(|| {
+        format!("bad time {text:?}: write a duration such as 7d, or a time such as 2026-02-01T03:40:00Z")
+    })
+}
+
 /// `--to`.
 pub(super) fn to(text: &str) -> Result<String, String> {
     is_point(text).then(|| text.to_owned()).ok_or_else(|| {
@@ -93,6 +101,14 @@ pub(super) fn signal(text: &str) -> Result<String, String> {
     (number || SIGNALS.contains(&name))
         .then(|| name.to_owned())
         .ok_or_else(|| format!("unknown signal {text:?}: write INT, TERM, USR1, 15, …"))
+}
+
+/// `--listen`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => Err(format!("bad address {text:?}: write a literal address and a port, such as 127.0.0.1:7777")),
+    }
 }
 
 /// `--set KEY=VALUE`.
@@ -137,8 +153,10 @@ mod tests {
             ],
             &["", "turn:", "turn:0", "turn:x", "@", "@x", "yesterday", "-1s"],
         );
+        table(moment, &["7d", "90", "2026-02-01T03:40:00Z"], &["start", "@1", "", "yesterday"]);
         table(to, &["@12", "2026-02-01T03:40:00Z"], &["10m", "start", ""]);
         table(signal, &["INT", "sigterm", "9", "SigUsr1"], &["", "SIG", "0", "65", "FOO", "-9"]);
+        table(address, &["127.0.0.1:7777", "[::1]:1"], &["", "7777", ":7777", "localhost:7777", "127.0.0.1:0"]);
         table(setting, &["a.b=c", "a="], &["a", "=", ""]);
         assert_eq!(signal("sigint").unwrap(), "INT");
         assert!(["enter", "ctrl+c", "x", "F5"].iter().all(|name| key(name).is_ok()));

@@ -4,21 +4,68 @@ use super::{Done, Failure, args::NoNames, check, context, context::Context, hidd
 use crate::client::{Host, Presence, Setup};
 use crate::config::Config;
 use crate::wire::{ApiError, Code};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
 
 /// Run a host in the foreground; it logs to standard error
 #[derive(Debug, Args)]
 pub(super) struct HostArgs {
     #[command(flatten)]
     pub(super) names: NoNames,
+    #[command(flatten)]
+    pub(super) settings: Settings,
+}
+
+/// What a host that is started is told, and every later one of its keeper, too.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// Also serve TCP, with tokens: 127.0.0.1:7777
+    #[arg(long, value_name = "ADDRESS", value_parser = check::address)]
+    listen: Vec<SocketAddr>,
+    /// With --listen: also an address that others can reach, unencrypted
+    #[arg(long, requires = "listen", hide_short_help = true)]
+    insecure: bool,
+    /// How it logs: text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<Format>,
     /// Change a setting, such as store.segment_bytes=64MiB
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = check::setting)]
-    pub(super) set: Vec<String>,
+    set: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// All of it as `KEY=VALUE`.
+    pub(super) fn pairs(&self) -> Vec<String> {
+        let mut pairs = self.set.clone();
+        if !self.listen.is_empty() {
+            pairs.push(format!("http.listen={}", self.listen().join(",")));
+        }
+        if self.insecure {
+            pairs.push("http.insecure=true".to_owned());
+        }
+        match self.log_format {
+            Some(Format::Text) => pairs.push("host.log_format=text".to_owned()),
+            Some(Format::Json) => pairs.push("host.log_format=json".to_owned()),
+            None => {}
+        }
+        pairs
+    }
+
+    /// The addresses that were asked for.
+    pub(super) fn listen(&self) -> Vec<String> {
+        self.listen.iter().map(ToString::to_string).collect()
+    }
 }
 
 pub(super) fn run(args: &HostArgs, context: &mut Context) -> Done {
     args.names.check("host", "new NAME")?;
-    foreground("host", &args.set, context)
+    foreground("host", &args.settings.pairs(), context)
 }
 
 /// Becomes the keeper.

@@ -1,12 +1,18 @@
 //! `list`, `ls`: live sessions, with `--all` ended ones too.
 
-use super::{Done, check, context::Context, context::converse, out::one_line, table};
+use super::{
+    Done, check,
+    context::Context,
+    context::converse,
+    out::one_line,
+    table,
+    table::{Cell, Column, Paint},
+};
 use crate::client::{Client, ClientError};
 use crate::model::{Exit, State};
 use crate::wire::SessionInfo;
 use clap::Args;
 use jiff::Timestamp;
-use std::io::IsTerminal;
 
 /// List live sessions
 #[derive(Debug, Args)]
@@ -27,10 +33,9 @@ pub(super) fn run(args: &ListArgs, context: &mut Context) -> Done {
     } else if context.quiet {
         sessions.iter().try_for_each(|s| context.out.line(s.name.as_str()))?;
     } else {
-        let mut rows = vec![["NAME", "STATE", "PID", "RUN", "AGE", "COMMAND"].map(str::to_owned).to_vec()];
         let now = Timestamp::now();
-        rows.extend(sessions.iter().map(|session| row(session, now)));
-        table::align(&rows, width()).into_iter().try_for_each(|line| context.out.line(&line))?;
+        let rows: Vec<Vec<Cell>> = sessions.iter().map(|session| row(session, now)).collect();
+        table::lines(&COLUMNS, &rows, context.style()).into_iter().try_for_each(|line| context.out.line(&line))?;
     }
     Ok(Exit::Done)
 }
@@ -52,30 +57,41 @@ pub(super) async fn sessions(
     client.get(&if query.is_empty() { "/v1/sessions".to_owned() } else { format!("/v1/sessions?{query}") }).await
 }
 
-fn row(session: &SessionInfo, now: Timestamp) -> Vec<String> {
-    let ended = match (session.exit_code, session.signal) {
-        _ if session.state == State::Running => String::new(),
-        (_, Some(signal)) => format!(" (signal {signal})"),
-        (Some(code), None) => format!(" ({code})"),
-        (None, None) => String::new(),
-    };
+fn row(session: &SessionInfo, now: Timestamp) -> Vec<Cell> {
     let since = [&session.exited_at, &session.started_at].into_iter().flatten().next().unwrap_or(&session.created_at);
     let age = since.parse::<Timestamp>().ok().and_then(|at| now.duration_since(at).try_into().ok());
     vec![
-        session.name.to_string(),
-        format!("{}{ended}", session.state.as_str()),
-        session.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        session.run.to_string(),
-        age.map_or_else(|| "-".to_owned(), table::age),
-        one_line(&session.command),
+        session.name.as_str().into(),
+        Cell::painted(session.state.as_str(), paint(session)),
+        ended(session).into(),
+        session.pid.map_or_else(String::new, |pid| pid.to_string()).into(),
+        session.run.to_string().into(),
+        age.map_or_else(String::new, table::age).into(),
+        one_line(&session.command).into(),
     ]
 }
 
-/// Of the terminal, if it is one.
-fn width() -> Option<usize> {
-    let stdout = std::io::stdout();
-    if !stdout.is_terminal() {
-        return None;
-    }
-    rustix::termios::tcgetwinsize(&stdout).ok().map(|size| usize::from(size.ws_col)).filter(|width| *width > 0)
+/// How the last run ended, as a shell's `$?` has it; nothing while one runs.
+pub(super) fn ended(session: &SessionInfo) -> String {
+    let status = session.exit_code.or(session.signal.map(|signal| 128 + signal));
+    status.filter(|_| session.state != State::Running).map_or_else(String::new, |status| status.to_string())
 }
+
+pub(super) fn paint(session: &SessionInfo) -> Paint {
+    match session.state {
+        State::Running => Paint::Good,
+        State::Starting | State::Restarting => Paint::Busy,
+        State::Exited if session.exit_code == Some(0) => Paint::Quiet,
+        State::Exited | State::Failed | State::Lost => Paint::Bad,
+    }
+}
+
+const COLUMNS: [Column; 7] = [
+    Column { head: "NAME", spare: 0 },
+    Column { head: "STATE", spare: 0 },
+    Column { head: "EXIT", spare: 3 },
+    Column { head: "PID", spare: 5 },
+    Column { head: "RUN", spare: 4 },
+    Column { head: "AGE", spare: 2 },
+    Column { head: "COMMAND", spare: 1 },
+];

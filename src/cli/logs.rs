@@ -1,16 +1,17 @@
 //! `logs`: prints a session's log, and waits on it.
 //!
 //! Rows, masks and verdicts are the host's; this prints, gives `--timeout` its meaning, and turns the end's reason into an exit
-//! code. Data comes from `client::Follow`, goes to `out` by way of `print`.
+//! code. Data comes from `client::Follow`, goes to `out` by way of `printer`.
 
-mod print;
+mod printer;
 
-use super::{Done, Failure, check, context::Context, failed, wrong};
+use super::{Done, Failure, check, context, context::Context, failed, until::Until, wrong};
 use crate::client::{Follow, Item};
 use crate::model::{Exit, Name};
 use crate::wire::{Content, EndLine, EndReason, FollowQuery, Line};
 use clap::{Args, ValueEnum};
-use print::Printer;
+use printer::Printer;
+pub(super) use printer::gap;
 use rustix::{
     event::{PollFd, PollFlags},
     fs::FileType,
@@ -20,7 +21,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long the host may take to print the unfinished row once the time is over. 2 s: the user's patience is spent.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Print a session's log; with a condition, wait for it
 #[derive(Debug, Args)]
@@ -30,21 +31,8 @@ pub(super) struct LogsArgs {
     /// Go on at the end, over runs, until the session has ended for good
     #[arg(short, long)]
     follow: bool,
-    /// Wait until a row matches this regex (not an echo of what was sent)
-    #[arg(long, value_name = "RE", allow_hyphen_values = true)]
-    until: Vec<String>,
-    /// Wait until a row is exactly this, blanks and bullets left out
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
-    until_line: Vec<String>,
-    /// Wait until a row has this text
-    #[arg(long, value_name = "S", allow_hyphen_values = true)]
-    until_literal: Vec<String>,
-    /// Wait until there was no output for so long: exit 3
-    #[arg(long, value_name = "D", value_parser = check::duration_text)]
-    wait_idle: Option<String>,
-    /// How long --wait-idle waits for the first output [default: 2m]
-    #[arg(long, value_name = "D", value_parser = check::duration_text, requires = "wait_idle")]
-    wait_first: Option<String>,
+    #[command(flatten)]
+    until: Until,
     /// Wait no longer than this: exit 2; 0 decides on the log as it is
     #[arg(long, value_name = "D", value_parser = check::duration)]
     timeout: Option<Duration>,
@@ -90,15 +78,10 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
     }
     let client = context.client()?;
     end_on_interrupt()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|why| failed(format!("can't begin: {why}")))?;
+    let runtime = context::runtime()?;
     let is_wait = query.is_wait();
     let decide_now = args.timeout == Some(Duration::ZERO);
     let deadline = args.timeout.filter(|_| !decide_now).map(|timeout| begun + timeout);
-    let quiet = context.quiet;
-    let mut printer = Printer::new(&mut context.out, format, quiet);
     let end = runtime.block_on(async {
         let opening = Follow::open(client, args.name, query);
         let follow = match deadline {
@@ -108,16 +91,28 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
                 Err(_) => return Ok(None),
             },
         };
-        copy(follow, &mut printer, deadline).await
+        print(follow, format, deadline, context).await
     });
-    printer.finish()?;
     Ok(match end? {
         None => Exit::Timeout,
         Some(end) => exit(end.reason, is_wait, decide_now),
     })
 }
 
-/// Prints until the end; nothing when the time was over and the host didn't answer.
+/// Prints a reading until its end; nothing when the time was over and the host didn't answer.
+pub(super) async fn print(
+    follow: Follow,
+    format: Format,
+    deadline: Option<Instant>,
+    context: &mut Context,
+) -> Result<Option<EndLine>, Failure> {
+    let mut printer = Printer::new(&mut context.out, format, context.quiet);
+    let end = copy(follow, &mut printer, deadline).await;
+    printer.finish()?;
+    end
+}
+
+/// Until the end; nothing when the time was over and the host didn't answer.
 async fn copy(
     mut follow: Follow,
     printer: &mut Printer<'_>,
@@ -157,7 +152,7 @@ async fn copy(
     Ok(None)
 }
 
-async fn at(time: Option<Instant>) {
+pub(super) async fn at(time: Option<Instant>) {
     match time {
         Some(time) => tokio::time::sleep_until(time).await,
         None => std::future::pending().await,
@@ -199,14 +194,9 @@ fn query(args: &LogsArgs, format: Format) -> Result<FollowQuery, Failure> {
         since: args.since.clone(),
         to: args.to.clone(),
         lines: args.lines,
-        until: args.until.clone(),
-        until_line: args.until_line.clone(),
-        until_literal: args.until_literal.clone(),
-        wait_idle: args.wait_idle.clone(),
-        wait_first: args.wait_first.clone(),
         content,
         events_all: args.events.is_some(),
-        ..FollowQuery::default()
+        ..args.until.query()
     };
     // a stop condition implies -f, and so does a time to wait; no time at all is a verdict on what is there
     query.follow = match args.timeout {
@@ -219,7 +209,7 @@ fn query(args: &LogsArgs, format: Format) -> Result<FollowQuery, Failure> {
 
 fn exit(reason: EndReason, is_wait: bool, decide_now: bool) -> Exit {
     match reason {
-        EndReason::Pattern => Exit::Done,
+        EndReason::Pattern | EndReason::Screen => Exit::Done,
         EndReason::Idle => Exit::Idle,
         EndReason::Timeout => Exit::Timeout,
         EndReason::Exit if is_wait => Exit::Ended,
@@ -229,7 +219,7 @@ fn exit(reason: EndReason, is_wait: bool, decide_now: bool) -> Exit {
 }
 
 /// Ctrl+C ends with 130, also while a write to a slow reader blocks this thread: so it is heard on another one.
-fn end_on_interrupt() -> Result<(), Failure> {
+pub(super) fn end_on_interrupt() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()
@@ -245,7 +235,7 @@ fn end_on_interrupt() -> Result<(), Failure> {
 
 /// Ready when whoever reads our output has gone: a session that says nothing must not keep us for ever. A thread waits for
 /// it; it ends with the command.
-async fn reader_gone() {
+pub(super) async fn reader_gone() {
     let stdout = rustix::stdio::stdout();
     let kind = rustix::fs::fstat(stdout).map(|stat| FileType::from_raw_mode(stat.st_mode));
     if !matches!(kind, Ok(FileType::Fifo | FileType::Socket)) {

@@ -32,7 +32,7 @@ impl Which {
     }
 
     /// The names, each once. Labels choose among live sessions, with `all` among ended ones too.
-    async fn names(&self, client: &Client, all: bool) -> Result<Vec<Name>, ClientError> {
+    pub(super) async fn names(&self, client: &Client, all: bool) -> Result<Vec<Name>, ClientError> {
         let mut names: Vec<Name> = Vec::new();
         let mut add = |name: &Name| {
             if !names.contains(name) {

@@ -5,8 +5,14 @@
 //! input and the host, by way of `client`.
 
 mod args;
+mod ask;
+mod attach;
 mod check;
+mod completions;
 mod context;
+mod doctor;
+mod events;
+mod export;
 mod hidden;
 mod host;
 mod kill;
@@ -16,15 +22,24 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod replay;
+mod reply;
 mod resize;
 mod restart;
 mod rm;
+mod run;
+mod screen;
+mod search;
 mod send;
+mod show;
 mod start;
 mod status;
 mod stop;
 mod table;
+mod turns;
+mod until;
 mod usage;
+mod wait;
 
 use crate::client::ClientError;
 use crate::model::Exit;
@@ -105,20 +120,34 @@ fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
     match verb {
-        None => Err(wrong("no command given (termalive --help lists them)")),
+        None => new::shell(context),
         Some(Verb::Host(args)) => host::run(&args, context),
         Some(Verb::Start(args)) => start::run(&args, context),
         Some(Verb::Status(args)) => status::run(&args, context),
+        Some(Verb::Completions(args)) => completions::run(&args, context),
+        Some(Verb::Doctor(args)) => doctor::run(&args, context),
         Some(Verb::Stop(args)) => stop::run(&args, context),
-        Some(Verb::New(args) | Verb::Run(args)) => new::run(args, context),
+        Some(Verb::New(args)) => new::run(args, context),
+        Some(Verb::Run(args)) => run::run(args, context),
         Some(Verb::List(args)) => list::run(&args, context),
+        Some(Verb::Show(args)) => show::run(&args, context),
+        Some(Verb::Attach(args)) => attach::run(args, context),
         Some(Verb::Send(args)) => send::run(args, context),
+        Some(Verb::Ask(args)) => ask::run(args, context),
+        Some(Verb::Reply(args)) => reply::run(args, context),
+        Some(Verb::Turns(args)) => turns::run(&args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Log(args)) => log::run(&args, context),
+        Some(Verb::Wait(args)) => wait::run(args, context),
+        Some(Verb::Screen(args)) => screen::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),
         Some(Verb::Restart(args)) => restart::run(&args, context),
         Some(Verb::Resize(args)) => resize::run(&args, context),
         Some(Verb::Rm(args)) => rm::run(&args, context),
+        Some(Verb::Replay(args)) => replay::run(args, context),
+        Some(Verb::Export(args)) => export::run(args, context),
+        Some(Verb::Search(args)) => search::run(args, context),
+        Some(Verb::Events(args)) => events::run(args, context),
     }
 }
 

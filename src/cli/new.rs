@@ -1,8 +1,9 @@
 //! `new`, `run`: a session. Folder, environment and umask are the caller's, whoever started the host.
 
-use super::{Done, Failure, check, context::Context, context::converse, failed, wrong};
+use super::{Done, Failure, attach, check, context::Context, context::converse, failed, wrong};
+use crate::client::ClientError;
 use crate::model::{Exit, Name, RawString, Restart, RestartMode, Size};
-use crate::wire::{Created, NewSession};
+use crate::wire::{Code, Created, NewSession, SessionInfo};
 use clap::{Args, ValueEnum};
 use rustix::fs::Mode;
 use std::{
@@ -11,6 +12,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+
+/// So many names are tried where others take them at the same moment.
+const NAMES: u32 = 10;
 
 /// Start a session: new NAME -- COMMAND ARGUMENTS…
 #[derive(Debug, Args)]
@@ -29,7 +33,7 @@ pub(super) struct NewArgs {
     /// Set a variable; K alone takes it from here
     #[arg(short = 'e', long = "env", value_name = "K[=V]", value_parser = clap::value_parser!(OsString))]
     env: Vec<OsString>,
-    /// Set the variables of a file: K=V lines, # comments
+    /// Set the variables of a file: K=V lines, # comments; quotes are part of a value
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
     /// Columns and rows [default: 80x24]
@@ -56,6 +60,9 @@ pub(super) struct NewArgs {
     /// Remove an ended session of that name, and its log, first
     #[arg(long)]
     fresh: bool,
+    /// Show it in this terminal; Ctrl+B D detaches
+    #[arg(long)]
+    attach: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -66,9 +73,16 @@ enum When {
 }
 
 pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
-    let request = request(args)?;
+    let prefix = if args.attach { Some(attach::prepare(context, Some(&args.name))?) } else { None };
     let client = context.client()?;
+    let mut request = request(args, client.host.address.is_remote())?;
+    if prefix.is_some() && request.size.is_none() && !request.exist_ok {
+        request.size = Some(attach::size()); // what it begins with is drawn once
+    }
     let created: Created = converse(async { Ok(client.post("/v1/sessions", &request).await?) })?;
+    if let Some(prefix) = prefix {
+        return attach::enter(client, created.session.name, false, prefix);
+    }
     match context.json {
         true => context.out.json(&created.session)?,
         false => context.out.line(created.session.name.as_str())?,
@@ -76,7 +90,54 @@ pub(super) fn run(args: NewArgs, context: &mut Context) -> Done {
     Ok(Exit::Done)
 }
 
-fn request(args: NewArgs) -> Result<NewSession, Failure> {
+/// Without any command, on a terminal: a new session of `$SHELL`, attached.
+pub(super) fn shell(context: &mut Context) -> Done {
+    let help = "no command given (termalive --help lists them); on a terminal it is a new session of $SHELL";
+    let prefix = attach::prepare(context, None).map_err(|why| match attach::on_terminal() {
+        true => why,
+        false => wrong(help),
+    })?;
+    let client = context.client()?;
+    let remote = client.host.address.is_remote();
+    let base =
+        std::env::var_os("SHELL").and_then(|shell| Path::new(&shell).file_name()?.to_str()?.parse::<Name>().ok());
+    let base = base.map_or_else(|| "shell".to_owned(), |name| name.to_string());
+    let created = converse(async {
+        for _ in 0..NAMES {
+            let taken: Vec<SessionInfo> = client.get("/v1/sessions?all=1").await?;
+            let name = free_name(&base, |name| taken.iter().any(|session| session.name.as_str() == name));
+            let request = NewSession {
+                name,
+                cwd: if remote { None } else { Some(folder(None)?) },
+                env: (!remote).then(environment),
+                umask: (!remote).then(umask),
+                size: Some(attach::size()),
+                ..NewSession::default()
+            };
+            match client.post::<Created>("/v1/sessions", &request).await {
+                Err(ClientError::Api(error)) if error.code == Code::Exists => {} // somebody was faster
+                created => return Ok(created?.session),
+            }
+        }
+        Err(failed(format!("no name is free: termalive new NAME --attach takes yours (tried {NAMES} names)")))
+    })?;
+    attach::enter(client, created.name, false, prefix)
+}
+
+/// `bash`, `bash-2`, …
+fn free_name(base: &str, taken: impl Fn(&str) -> bool) -> String {
+    let mut name = base.to_owned();
+    for n in 2.. {
+        if !taken(&name) {
+            break;
+        }
+        name = format!("{base}-{n}");
+    }
+    name
+}
+
+/// `remote`: folder, environment and umask of this command mean nothing there; the host user's are taken.
+pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure> {
     let mut set_env = Vec::new();
     for file in &args.env_file {
         let text = std::fs::read(file).map_err(|why| failed(format!("can't read {}: {why}", file.display())))?;
@@ -92,10 +153,17 @@ fn request(args: NewArgs) -> Result<NewSession, Failure> {
         name: args.name.to_string(),
         command: args.command,
         argv: (!args.argv.is_empty()).then(|| args.argv.into_iter().map(RawString::from).collect()),
-        cwd: Some(folder(args.cwd.as_deref())?),
-        env: Some(environment()),
+        cwd: match (remote, args.cwd) {
+            (false, cwd) => Some(folder(cwd.as_deref())?),
+            (true, None) => None,
+            (true, Some(cwd)) if cwd.is_absolute() => Some(cwd.into_os_string().into()),
+            (true, Some(cwd)) => {
+                return Err(wrong(format!("--cwd {}: over TCP give the whole path on the host's side", cwd.display())));
+            }
+        },
+        env: (!remote).then(environment),
         set_env,
-        umask: Some(umask()),
+        umask: (!remote).then(umask),
         size: args.size,
         labels: args.labels.into_iter().collect(),
         restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
@@ -137,8 +205,10 @@ fn folder(cwd: Option<&Path>) -> Result<RawString, Failure> {
     folder.map(|path| path.into_os_string().into()).map_err(why)
 }
 
+/// All but the secret for other hosts: it would be kept on disk, for programs that talk to this one.
 fn environment() -> Vec<(RawString, RawString)> {
-    std::env::vars_os().map(|(name, value)| (name.into(), value.into())).collect()
+    let own = std::env::vars_os().filter(|(name, _)| name != "TERMALIVE_TOKEN");
+    own.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// The caller's. It can only be read by setting it; this is one thread.
@@ -166,14 +236,17 @@ fn variable(pair: &[u8]) -> Result<Option<(RawString, RawString)>, String> {
     }
 }
 
+/// As docker reads them: `K=V` or `K` on a line, the value as it stands, quotes, blanks and `#` included; lines that are blank
+/// or begin with `#` are left out.
 fn env_file(text: &[u8], path: &Path) -> Result<Vec<(RawString, RawString)>, Failure> {
     let mut out = Vec::new();
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for (at, line) in text.split(|b| *b == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();
         if line.is_empty() || line[0] == b'#' {
             continue;
         }
-        let place = |why| wrong(format!("{}, line {}: {why}", path.display(), at + 1));
+        let place = |why| wrong(format!("{}:{}: {why}", path.display(), at + 1));
         out.extend(variable(line).map_err(place)?);
     }
     Ok(out)
@@ -197,12 +270,22 @@ mod tests {
     }
 
     #[test]
+    fn a_shell_gets_the_first_free_name() {
+        let taken = ["bash", "bash-2", "bash-4"];
+        assert_eq!(free_name("bash", |name| taken.contains(&name)), "bash-3");
+        assert_eq!(free_name("zsh", |name| taken.contains(&name)), "zsh");
+    }
+
+    #[test]
     fn a_file_of_variables_is_read() {
         let read = |text: &str| env_file(text.as_bytes(), Path::new("vars"));
-        let pairs: Vec<_> =
-            read("# all\nA=1\r\n\n  B=x # y\n").unwrap().iter().map(|(k, v)| format!("{k:?}{v:?}")).collect();
-        assert_eq!(pairs, ["\"A\"\"1\"", "\"B\"\"x # y\""]);
+        let pairs: Vec<_> = read("\u{feff}# all\nA=1\r\n\n  B=\"x\" # y\n")
+            .unwrap()
+            .iter()
+            .map(|(k, v)| format!("{k:?}{v:?}"))
+            .collect();
+        assert_eq!(pairs, ["\"A\"\"1\"", "\"B\"\"\\\"x\\\" # y\""]);
         let Err(Failure::Error(error)) = read("A=1\n=2") else { panic!("taken") };
-        assert!(error.message.starts_with("vars, line 2: "), "{error}");
+        assert!(error.message.starts_with("vars:2: "), "{error}");
     }
 }

@@ -68,7 +68,10 @@ async fn post(
     let path = |verb: &str| format!("/v1/sessions/{name}/{verb}");
     let timeout_ms = timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX));
     match typing {
-        Typing::Turn(text) => client.post(&path("turns"), &TurnRequest { text, from, timeout_ms }).await,
+        Typing::Turn(text) => {
+            let request = TurnRequest { text, from, timeout_ms, ..TurnRequest::default() };
+            client.post(&path("turns"), &request).await
+        }
         Typing::Input { text, raw } => client.post(&path("input"), &InputRequest { text, raw, from, timeout_ms }).await,
         Typing::Keys(keys) => client.post(&path("keys"), &KeysRequest { keys, from, timeout_ms }).await,
     }
@@ -81,11 +84,17 @@ fn typing(args: SendArgs) -> Result<Typing, Failure> {
     if args.raw {
         return Ok(Typing::Input { text: RawString(stdin("--raw types")?), raw: true });
     }
-    let text = match plan(args.text) {
+    let text = text("send", args.text, args.no_submit)?;
+    Ok(if args.no_submit { Typing::Input { text, raw: false } } else { Typing::Turn(text) })
+}
+
+/// The text of a verb that types: its words, standard input, or both.
+pub(super) fn text(verb: &str, words: Vec<OsString>, no_submit: bool) -> Result<RawString, Failure> {
+    let text = match plan(words) {
         Plan::Arguments(text) => text,
-        Plan::Stdin => submitted(stdin("send types TEXT, or")?, args.no_submit),
+        Plan::Stdin => submitted(stdin(&format!("{verb} types TEXT, or"))?, no_submit),
         Plan::Both(mut text) => {
-            let more = submitted(stdin("- reads")?, args.no_submit);
+            let more = submitted(stdin("- reads")?, no_submit);
             text.extend_from_slice(b"\n\n");
             text.extend(more);
             text
@@ -96,8 +105,7 @@ fn typing(args: SendArgs) -> Result<Typing, Failure> {
             "can't type a control byte: 0x{byte:02x} at byte {at} of the text (--keys presses keys, --raw types bytes as they are)"
         )));
     }
-    let text = RawString(text);
-    Ok(if args.no_submit { Typing::Input { text, raw: false } } else { Typing::Turn(text) })
+    Ok(RawString(text))
 }
 
 /// Where the text comes from.

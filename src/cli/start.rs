@@ -1,9 +1,9 @@
 //! `start -d`: a host in the background; 0 also when one runs already.
 
-use super::{Done, args::NoNames, check, context::Context, context::converse, host};
+use super::{Done, args::NoNames, context::Context, context::converse, host};
 use crate::client::{Client, Host};
 use crate::model::Exit;
-use crate::wire::HostStatus;
+use crate::wire::{ApiError, Code, HostStatus};
 use clap::Args;
 
 /// Start a host; with -d in the background
@@ -14,18 +14,21 @@ pub(super) struct StartArgs {
     /// In the background
     #[arg(short, long)]
     detach: bool,
-    /// Change a setting, such as store.segment_bytes=64MiB
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = check::setting)]
-    set: Vec<String>,
+    #[command(flatten)]
+    settings: host::Settings,
 }
 
 pub(super) fn run(args: &StartArgs, context: &mut Context) -> Done {
     args.names.check("start", "restart NAME")?;
     if !args.detach {
-        return host::foreground("start", &args.set, context);
+        return host::foreground("start", &args.settings.pairs(), context);
     }
-    let client = Client::new(Host::local(host::local_setup("start", &args.set, context)?));
+    let client = Client::new(Host::local(host::local_setup("start", &args.settings.pairs(), context)?));
     let status: HostStatus = converse(async { Ok(client.get("/v1/status").await?) })?;
+    if let Some(missing) = args.settings.listen().into_iter().find(|address| !status.listen.contains(address)) {
+        let running = ApiError::new(Code::Exists, format!("a host runs already, and doesn't listen at {missing}"));
+        return Err(running.hint("termalive stop ends it; settings are read when a host starts").into());
+    }
     if context.json {
         context.out.json(&status)?;
     } else if !context.quiet {

@@ -4,7 +4,7 @@
 //! hold it as long as one of them lives. Looking takes that lock for an instant, so it is done under `start.lock`, which
 //! every command that starts a host holds: a looker never stands in a starter's way.
 
-use super::{ClientError, Setup, start};
+use super::{Address, ClientError, Credentials, Setup, Stream, address::Remote, start};
 use crate::config::Paths;
 use std::{
     fs::{File, OpenOptions, TryLockError},
@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 
 /// How long a first connection is tried while the lock is held but nothing listens. 30 s: a host that comes back reads its
 /// tail in a few.
@@ -31,8 +31,8 @@ const BLIND_PATIENCE: Duration = Duration::from_secs(3);
 /// The host that a command talks to.
 #[derive(Clone, Debug)]
 pub struct Host {
-    /// Its socket.
-    pub socket: PathBuf,
+    /// Where it answers.
+    pub address: Address,
     /// How to start it, when it is the local one.
     pub setup: Option<Setup>,
 }
@@ -53,12 +53,20 @@ pub enum Presence {
 impl Host {
     /// From `--host`/`TERMALIVE_HOST`: a URI for the local socket is the local host.
     /// With one, it doesn't matter whether this machine has a place for a local host.
-    pub fn choose(uri: Option<&str>, setup: Result<Setup, ClientError>) -> Result<Host, ClientError> {
+    pub fn choose(
+        uri: Option<&str>,
+        credentials: Credentials,
+        setup: Result<Setup, ClientError>,
+    ) -> Result<Host, ClientError> {
         let Some(uri) = uri else { return setup.map(Host::local) };
         let (scheme, rest) = uri.split_once("://").ok_or_else(|| ClientError::Uri(uri.to_owned()))?;
         match scheme {
             "unix" => {}
-            "ws" | "wss" | "ssh" if !rest.is_empty() => return Err(ClientError::NotYet(uri.to_owned())),
+            "ws" | "http" => {
+                let remote = Remote::parse(rest, credentials).ok_or_else(|| ClientError::Uri(uri.to_owned()))?;
+                return Ok(Host { address: Address::Tcp(remote), setup: None });
+            }
+            "wss" | "https" | "ssh" if !rest.is_empty() => return Err(ClientError::NotYet(uri.to_owned())),
             _ => return Err(ClientError::Uri(uri.to_owned())),
         }
         let socket = PathBuf::from(rest);
@@ -70,17 +78,17 @@ impl Host {
         }
         match setup {
             Ok(setup) if setup.paths.socket == socket => Ok(Host::local(setup)),
-            _ => Ok(Host { socket, setup: None }),
+            _ => Ok(Host { address: Address::Socket(socket), setup: None }),
         }
     }
 
     /// The local host.
     pub fn local(setup: Setup) -> Host {
-        Host { socket: setup.paths.socket.clone(), setup: Some(setup) }
+        Host { address: Address::Socket(setup.paths.socket.clone()), setup: Some(setup) }
     }
 
     /// A stream to the host, started first where there is none and `setup` says so. Waits for one that is coming back.
-    pub async fn open(&self) -> Result<UnixStream, ClientError> {
+    pub async fn open(&self) -> Result<Stream, ClientError> {
         let begun = Instant::now();
         let mut backoff = Backoff::default();
         let mut started = false;
@@ -88,7 +96,7 @@ impl Host {
             setup.paths.check_socket_folder()?;
         }
         loop {
-            let why = match UnixStream::connect(&self.socket).await {
+            let why = match self.address.connect().await {
                 Ok(stream) => return Ok(stream),
                 Err(why) => why,
             };
@@ -98,7 +106,7 @@ impl Host {
             let patience = match (self.presence(true)?, &self.setup) {
                 (Presence::Absent(Some(guard)), Some(setup)) if !started => {
                     // whoever held the lock before us may have started one
-                    if let Ok(stream) = UnixStream::connect(&self.socket).await {
+                    if let Ok(stream) = self.address.connect().await {
                         return Ok(stream);
                     }
                     start::start(setup, guard).await?;
@@ -106,9 +114,9 @@ impl Host {
                     continue;
                 }
                 (Presence::Absent(_), _) if started => return Err(start::ended_at_once(self.setup.as_ref())),
-                (Presence::Absent(_), _) => return Err(ClientError::NoHost(self.socket.clone())),
+                (Presence::Absent(_), _) => return Err(ClientError::NoHost(self.place())),
                 (Presence::Unknown, _) if why.kind() == ErrorKind::NotFound => {
-                    return Err(ClientError::NotThere(self.socket.clone()));
+                    return Err(ClientError::NotThere(self.place()));
                 }
                 (Presence::Unknown, _) => BLIND_PATIENCE,
                 (Presence::Alive, _) if why.kind() == ErrorKind::NotFound => SOCKETLESS_PATIENCE,
@@ -162,28 +170,36 @@ impl Host {
         }
     }
 
+    /// Its address, for messages.
+    pub(super) fn place(&self) -> String {
+        self.address.to_string()
+    }
+
     /// The keeper's last word, where it is why no host can start.
     fn unable(&self) -> Option<ClientError> {
         let setup = self.setup.as_ref()?;
         let why = start::why_no_host(&setup.paths.host_log())?;
-        Some(ClientError::Unable { socket: self.socket.clone(), why })
+        Some(ClientError::Unable { place: self.place(), why })
     }
 
     fn given_up(&self, waited: Duration) -> ClientError {
-        let socket = self.socket.clone();
         match &self.setup {
             Some(setup) if waited == SOCKETLESS_PATIENCE => {
-                ClientError::InUse { state: setup.paths.state.clone(), socket }
+                ClientError::InUse { state: setup.paths.state.clone(), socket: setup.paths.socket.clone() }
             }
-            Some(_) => ClientError::Silent { socket, waited },
-            None => ClientError::NotThere(socket),
+            Some(_) => ClientError::Silent { place: self.place(), waited },
+            None => ClientError::NotThere(self.place()),
         }
     }
 
-    fn refusal(&self, why: io::Error) -> ClientError {
-        match why.kind() {
-            ErrorKind::PermissionDenied => ClientError::NotPermitted { socket: self.socket.clone(), why },
-            _ => ClientError::System { what: format!("connect to {}", self.socket.display()), why },
+    pub(super) fn refusal(&self, why: io::Error) -> ClientError {
+        match why.downcast::<ClientError>() {
+            Ok(own) => own,
+            Err(why) if self.address.is_remote() => ClientError::Unreachable { place: self.place(), why },
+            Err(why) if why.kind() == ErrorKind::PermissionDenied => {
+                ClientError::NotPermitted { place: self.place(), why }
+            }
+            Err(why) => ClientError::System { what: format!("connect to {}", self.place()), why },
         }
     }
 }

@@ -11,39 +11,53 @@ pub enum ClientError {
     #[error(transparent)]
     Api(#[from] ApiError),
     /// Not a host URI.
-    #[error("bad host {0:?}: write unix:///path/to/termalive.sock")]
+    #[error("bad host {0:?}: write unix:///path/to/termalive.sock or ws://127.0.0.1:7777")]
     Uri(String),
     /// A kind of host URI that comes later.
-    #[error("can't reach {0}: this version reaches hosts by unix:///path only")]
+    #[error("can't reach {0}: this version has no TLS and no ssh of its own")]
     NotYet(String),
     /// The path in a URI doesn't fit.
     #[error("can't reach unix://{}: the path has {} bytes, a socket's has at most {SOCKET_PATH_MAX}", .0.display(), .0.as_os_str().len())]
     LongPath(PathBuf),
     /// Nothing is there.
-    #[error("no host runs at {}", .0.display())]
-    NoHost(PathBuf),
+    #[error("no host runs at {0}")]
+    NoHost(String),
     /// Nothing is there, at a place that was named: no command of ours would start one.
-    #[error("no host runs at {}", .0.display())]
-    NotThere(PathBuf),
+    #[error("no host runs at {0}")]
+    NotThere(String),
+    /// The network says no.
+    #[error("can't reach {place}: {why}")]
+    Unreachable {
+        /// Where.
+        place: String,
+        /// The system's reason.
+        why: std::io::Error,
+    },
+    /// Everyone on the way could read the token.
+    #[error("won't send the token to {0}: nothing is encrypted on the way there")]
+    Unencrypted(String),
+    /// What should be a token isn't one.
+    #[error("{0} holds no token: one line of visible characters is expected")]
+    NoToken(String),
     /// The keeper lives and can't start a host.
-    #[error("no host can run at {}: {why}", socket.display())]
+    #[error("no host can run at {place}: {why}")]
     Unable {
         /// Where.
-        socket: PathBuf,
+        place: String,
         /// The keeper's reason.
         why: String,
     },
     /// There is a host, and it doesn't answer.
-    #[error("the host at {} lives but hasn't answered for {} s", socket.display(), waited.as_secs())]
+    #[error("the host at {place} lives but hasn't answered for {} s", waited.as_secs())]
     Silent {
         /// Where.
-        socket: PathBuf,
+        place: String,
         /// How long we tried.
         waited: Duration,
     },
     /// It ended while it worked for us.
-    #[error("the host at {} ended before it answered; whether this was done isn't known", .0.display())]
-    Vanished(PathBuf),
+    #[error("the host at {0} ended before it answered; whether this was done isn't known")]
+    Vanished(String),
     /// Someone holds the state folder and serves no socket of ours.
     #[error("the state folder {} is in use by another process, and no host answers at {}", state.display(), socket.display())]
     InUse {
@@ -53,10 +67,10 @@ pub enum ClientError {
         socket: PathBuf,
     },
     /// The socket isn't for us.
-    #[error("may not use the host at {}: {why}", socket.display())]
+    #[error("may not use the host at {place}: {why}")]
     NotPermitted {
         /// Where.
-        socket: PathBuf,
+        place: String,
         /// The system's reason.
         why: std::io::Error,
     },
@@ -97,14 +111,17 @@ impl ClientError {
     fn code(&self) -> Code {
         match self {
             ClientError::Api(error) => error.code,
-            ClientError::Uri(_) | ClientError::LongPath(_) | ClientError::TooLarge { .. } => Code::Usage,
+            ClientError::Uri(_) | ClientError::LongPath(_) | ClientError::TooLarge { .. } | ClientError::NoToken(_) => {
+                Code::Usage
+            }
             ClientError::Config(error) if error.is_usage() => Code::Usage,
             ClientError::NotYet(_)
             | ClientError::NoHost(_)
             | ClientError::NotThere(_)
+            | ClientError::Unreachable { .. }
             | ClientError::Silent { .. }
             | ClientError::Vanished(_) => Code::NoHost,
-            ClientError::NotPermitted { .. } => Code::NotPermitted,
+            ClientError::NotPermitted { .. } | ClientError::Unencrypted(_) => Code::NotPermitted,
             ClientError::NotAHost { .. } => Code::UnknownVerb,
             ClientError::InUse { .. }
             | ClientError::Unable { .. }
@@ -117,6 +134,9 @@ impl ClientError {
 
     fn help(&self) -> Option<&'static str> {
         match self {
+            ClientError::NotYet(_) | ClientError::Unencrypted(_) => {
+                Some("ssh -N -L 7777:127.0.0.1:7777 HOST brings it here: --host ws://127.0.0.1:7777")
+            }
             ClientError::NoHost(_) => Some("termalive start -d starts one"),
             ClientError::NotThere(_) => Some("TERMALIVE_HOST or --host named it; without them the local host is taken"),
             ClientError::Unable { .. } => Some("it is tried again every few seconds, the sessions live on"),

@@ -21,6 +21,8 @@ pub(super) enum Act {
     Answer(u16, String),
     /// A WebSocket that sends these and goes away; with `hear` it waits for a text first and notes it.
     Frames { hear: bool, send: Vec<Message> },
+    /// A WebSocket that sends the first, notes so many messages, sends the rest and goes away.
+    Talk { first: Vec<Message>, hear: usize, then: Vec<Message> },
 }
 
 /// What the connections were asked: head and body, or the URI and what was heard.
@@ -75,7 +77,8 @@ pub(super) fn serve(socket: &Path, script: Vec<Act>) -> Heard {
 async fn play(mut stream: UnixStream, act: Act, heard: &Heard) {
     let note = |text: String| heard.lock().unwrap().push(text);
     let bytes = match act {
-        Act::Frames { hear, send } => return frames(stream, hear, send, heard).await,
+        Act::Frames { hear, send } => return frames(stream, Vec::new(), usize::from(hear), send, heard).await,
+        Act::Talk { first, hear, then } => return frames(stream, first, hear, then, heard).await,
         Act::Cut => Vec::new(),
         Act::Bytes(bytes) => bytes,
         Act::Answer(status, body) => {
@@ -100,13 +103,16 @@ async fn request(stream: &mut UnixStream) -> String {
 }
 
 #[expect(clippy::result_large_err, reason = "the callback's type is the library's")]
-async fn frames(stream: UnixStream, hear: bool, send: Vec<Message>, heard: &Heard) {
+async fn frames(stream: UnixStream, first: Vec<Message>, hear: usize, send: Vec<Message>, heard: &Heard) {
     let note = |request: &Request, response| {
         heard.lock().unwrap().push(request.uri().to_string());
         Ok(response)
     };
     let mut socket = tokio_tungstenite::accept_hdr_async(stream, note).await.unwrap();
-    if hear {
+    for message in first {
+        socket.send(message).await.unwrap();
+    }
+    for _ in 0..hear {
         let text = socket.next().await.unwrap().unwrap().into_text().unwrap();
         heard.lock().unwrap().push(text.to_string());
     }

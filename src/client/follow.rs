@@ -4,7 +4,7 @@
 //! session's id, the resolved start, and the place after the last output that came; so nothing is lost or doubled. Nothing is
 //! buffered here: who doesn't call [`Follow::next`] makes the host wait with this reader alone.
 
-use super::{Backoff, Client, ClientError, request};
+use super::{Backoff, Client, ClientError, Host, Stream, request};
 use crate::model::{Cursor, Name, Seq};
 use crate::wire::{ApiError, Code, EndLine, EndReason, ErrorBody, FollowQuery, Hello, Line, split_raw_frame};
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use std::{io, time::Duration};
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 use tokio_tungstenite::{
     WebSocketStream,
     tungstenite::{
@@ -24,13 +24,13 @@ use tokio_tungstenite::{
 };
 
 /// How long a broken reading looks for a host. 60 s: longer than any host takes to come back.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
 
-type Socket = WebSocketStream<UnixStream>;
+pub(super) type Socket = WebSocketStream<Stream>;
 
 /// What a reading yields.
 #[derive(Debug)]
@@ -99,6 +99,16 @@ impl Follow {
             }
         }
         Ok(None)
+    }
+
+    /// What the host said first; there once an item has come.
+    pub fn hello(&self) -> Option<&Hello> {
+        self.hello.as_ref()
+    }
+
+    /// The last record of which something came.
+    pub fn reached(&self) -> Option<Seq> {
+        self.query.after.map(|after| after.seq.max(self.last_event))
     }
 
     /// Asks the host to end the reading with `timeout`; what it still prints comes from [`Follow::next`].
@@ -192,7 +202,7 @@ impl Follow {
         if since.elapsed() >= PATIENCE {
             let error = ApiError::new(
                 Code::NoHost,
-                format!("no host at {} for {} s", self.client.host.socket.display(), PATIENCE.as_secs()),
+                format!("no host at {} for {} s", self.client.host.place(), PATIENCE.as_secs()),
             );
             let hint = self
                 .query
@@ -201,7 +211,7 @@ impl Follow {
             return Err(hint.into_iter().fold(error, ApiError::hint).into());
         }
         self.backoff.pause().await;
-        match UnixStream::connect(&self.client.host.socket).await {
+        match self.client.host.address.connect().await {
             Ok(stream) => self.upgrade(stream).await,
             Err(_) => Ok(()), // not back yet
         }
@@ -211,23 +221,17 @@ impl Follow {
     ///
     /// The upgrade goes through hyper, not through tungstenite's own handshake: that one gives only as much of a refusal's
     /// body as came with its head.
-    async fn upgrade(&mut self, stream: UnixStream) -> Result<(), ClientError> {
+    async fn upgrade(&mut self, stream: Stream) -> Result<(), ClientError> {
         let path = format!("/v1/sessions/{}/follow?{}", self.name, self.query.to_query());
-        let key = generate_key();
-        let request = Request::get(&path)
-            .header("host", "localhost")
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", &key)
-            .body(Empty::<Bytes>::new())
-            .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
-        match websocket(stream, request, &derive_accept_key(key.as_bytes())).await {
-            Ok(Answer::Socket(socket)) => self.socket = Some(*socket),
-            Ok(Answer::Refused(status, body)) => {
-                return Err(request::refusal(&Method::GET, &self.path(), status, &body));
-            }
-            Err(_) => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
+        match websocket(&self.client.host, stream, &path).await? {
+            Answer::Socket(socket) => self.socket = Some(*socket),
+            // the host is back, and others have used up its patience with this address
+            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.hello.is_some() => {}
+            Answer::Refused(status, body) => match request::refusal(&Method::GET, &self.path(), status, &body) {
+                ClientError::Api(e) if e.code == Code::Stopping && self.broken_since.is_some() => {} // not back yet
+                error => return Err(error),
+            },
+            Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
         }
         Ok(())
     }
@@ -241,12 +245,33 @@ impl Follow {
     }
 }
 
-enum Answer {
+/// What a host answers to the wish for a WebSocket.
+pub(super) enum Answer {
     Socket(Box<Socket>),
     Refused(StatusCode, Bytes),
+    /// The connection broke, or the host had no time to read what is wished.
+    Broken,
 }
 
-async fn websocket(stream: UnixStream, request: Request<Empty<Bytes>>, accept: &str) -> Result<Answer, io::Error> {
+/// Makes a WebSocket of a connection.
+pub(super) async fn websocket(host: &Host, stream: Stream, path: &str) -> Result<Answer, ClientError> {
+    let key = generate_key();
+    let request = host
+        .address
+        .introduce(Request::get(path))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", &key)
+        .body(Empty::<Bytes>::new())
+        .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
+    match switch(stream, request, &derive_accept_key(key.as_bytes())).await {
+        Ok(Answer::Refused(StatusCode::REQUEST_TIMEOUT, _)) | Err(_) => Ok(Answer::Broken),
+        Ok(answer) => Ok(answer),
+    }
+}
+
+async fn switch(stream: Stream, request: Request<Empty<Bytes>>, accept: &str) -> Result<Answer, io::Error> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let running = tokio::spawn(connection.with_upgrades());
     let response = sender.send_request(request).await.map_err(io::Error::other)?;
@@ -260,7 +285,7 @@ async fn websocket(stream: UnixStream, request: Request<Empty<Bytes>>, accept: &
         return Ok(Answer::Refused(status, Bytes::new()));
     }
     let upgraded = hyper::upgrade::on(response).await.map_err(io::Error::other)?;
-    let parts = upgraded.downcast::<TokioIo<UnixStream>>().map_err(|_| io::Error::other("a stream of another kind"))?;
+    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| io::Error::other("a stream of another kind"))?;
     let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
     Ok(Answer::Socket(Box::new(WebSocketStream::from_partially_read(stream, read, Role::Client, None).await)))
 }

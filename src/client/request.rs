@@ -4,7 +4,7 @@
 //! with the same key, so that it happens once. Bodies and answers are `wire` types; an answer that is none of them is said to
 //! be that.
 
-use super::{Backoff, ClientError, Host, Presence, connect};
+use super::{Backoff, ClientError, Host, Presence, Stream, connect};
 use crate::wire::{Code, ErrorBody, MAX_BODY};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,7 +12,7 @@ use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
-use tokio::{net::UnixStream, time::Instant};
+use tokio::time::Instant;
 
 /// How long a request is tried again while the host lives. 30 s: a host that comes back reads its tail in a few.
 pub const RETRY_PATIENCE: Duration = Duration::from_secs(30);
@@ -50,6 +50,11 @@ impl Client {
         read(&Method::GET, path, &answer)
     }
 
+    /// `GET path`, whose answer isn't JSON.
+    pub async fn fetch(&self, path: &str) -> Result<Bytes, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
     /// `POST path` with a JSON body.
     pub async fn post<R: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<R, ClientError> {
         let body = serde_json::to_vec(body)
@@ -67,16 +72,30 @@ impl Client {
     }
 
     async fn call(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, ClientError> {
+        self.call_each(method, || (path.to_owned(), body.clone())).await
+    }
+
+    /// As [`Client::call`], with path and body of each try: a deadline comes closer. An exchange that has lasted longer than
+    /// patience is no reason to have less of it.
+    pub(super) async fn call_each(
+        &self,
+        method: Method,
+        each: impl Fn() -> (String, Bytes),
+    ) -> Result<Bytes, ClientError> {
         let key = if method == Method::GET { None } else { Some(fresh_key()?) };
         let mut stream = self.host.open().await?;
         let mut backoff = Backoff::default();
         let mut cut_at = None;
         loop {
-            let request = request(&method, path, key.as_deref(), body.clone())?;
+            let (path, body) = each();
+            let request = self.request(&method, &path, key.as_deref(), body)?;
+            let begun = Instant::now();
             match exchange(stream, request).await {
                 Ok((status, answer)) if status.is_success() => return Ok(answer),
+                // it had no time to read the request: nothing was done
+                Ok((StatusCode::REQUEST_TIMEOUT, _)) => {}
                 Ok((status, answer)) => {
-                    return match refusal(&method, path, status, &answer) {
+                    return match refusal(&method, &path, status, &answer) {
                         // it is gone because the try that was cut off has removed it
                         ClientError::Api(e)
                             if e.code == Code::NoSuchSession && cut_at.is_some() && method == Method::DELETE =>
@@ -89,6 +108,7 @@ impl Client {
                 Err(Cut::Strange(answer)) => {
                     return Err(ClientError::NotAHost { request: format!("{method} {path}"), answer });
                 }
+                Err(Cut::Broken) if begun.elapsed() > self.patience => (cut_at, backoff) = (None, Backoff::default()),
                 Err(Cut::Broken) => {}
             }
             stream = self.again(*cut_at.get_or_insert_with(Instant::now), &mut backoff).await?;
@@ -96,42 +116,47 @@ impl Client {
     }
 
     /// The next connection after a cut, for as long as the host lives and patience lasts.
-    async fn again(&self, cut_at: Instant, backoff: &mut Backoff) -> Result<UnixStream, ClientError> {
-        let socket = &self.host.socket;
+    async fn again(&self, cut_at: Instant, backoff: &mut Backoff) -> Result<Stream, ClientError> {
         loop {
             if matches!(self.host.presence(false)?, Presence::Absent(_)) {
-                return Err(ClientError::Vanished(socket.clone()));
+                return Err(ClientError::Vanished(self.host.place()));
             }
             backoff.pause().await;
-            match UnixStream::connect(socket).await {
+            match self.host.address.connect().await {
                 Ok(stream) if cut_at.elapsed() < self.patience => return Ok(stream),
                 Err(why) if !connect::may_come_back(&why) => {
-                    return Err(ClientError::System { what: format!("connect to {}", socket.display()), why });
+                    return Err(self.host.refusal(why));
                 }
                 _ if cut_at.elapsed() >= self.patience => {
-                    return Err(ClientError::Silent { socket: socket.clone(), waited: self.patience });
+                    return Err(ClientError::Silent { place: self.host.place(), waited: self.patience });
                 }
                 _ => {}
             }
         }
     }
+
+    fn request(
+        &self,
+        method: &Method,
+        path: &str,
+        key: Option<&str>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, ClientError> {
+        let mut builder = self.host.address.introduce(Request::builder().method(method).uri(path));
+        if let Some(key) = key {
+            builder = builder.header("idempotency-key", key);
+        }
+        if !body.is_empty() {
+            builder = builder.header("content-type", "application/json");
+        }
+        builder.body(Full::new(body)).map_err(|why| ClientError::System {
+            what: format!("make a request for {path}"),
+            why: std::io::Error::other(why),
+        })
+    }
 }
 
-fn request(method: &Method, path: &str, key: Option<&str>, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
-    let mut builder = Request::builder().method(method).uri(path).header("host", "localhost");
-    if let Some(key) = key {
-        builder = builder.header("idempotency-key", key);
-    }
-    if !body.is_empty() {
-        builder = builder.header("content-type", "application/json");
-    }
-    builder.body(Full::new(body)).map_err(|why| ClientError::System {
-        what: format!("make a request for {path}"),
-        why: std::io::Error::other(why),
-    })
-}
-
-async fn exchange(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Cut> {
+async fn exchange(stream: Stream, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Cut> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(cut)?;
     let running = tokio::spawn(connection);
     let answer = async {
@@ -154,7 +179,7 @@ fn cut(why: hyper::Error) -> Cut {
     if why.is_parse() || why.is_parse_status() { Cut::Strange(why.to_string()) } else { Cut::Broken }
 }
 
-fn read<R: DeserializeOwned>(method: &Method, path: &str, answer: &[u8]) -> Result<R, ClientError> {
+pub(super) fn read<R: DeserializeOwned>(method: &Method, path: &str, answer: &[u8]) -> Result<R, ClientError> {
     serde_json::from_slice(answer).map_err(|why| ClientError::NotAHost {
         request: format!("{method} {path}"),
         answer: format!("{why}: {}", excerpt(answer)),
@@ -177,7 +202,7 @@ fn excerpt(answer: &[u8]) -> String {
 }
 
 /// 128 random bits: two requests never share a key by chance.
-fn fresh_key() -> Result<String, ClientError> {
+pub(super) fn fresh_key() -> Result<String, ClientError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|why| ClientError::System {
         what: "get random bytes".to_owned(),

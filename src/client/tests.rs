@@ -30,6 +30,30 @@ async fn what_is_cut_off_is_sent_again_with_the_same_key() {
 }
 
 #[tokio::test]
+async fn a_host_that_had_no_time_to_read_is_asked_again() {
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    let late = || Act::Answer(408, String::new());
+    let heard = place.serve(vec![late(), late(), Act::Answer(200, "7".into())]);
+    assert_eq!(place.client().post::<Value>("/v1/x", &json!({})).await.unwrap(), json!(7));
+    assert!(heard.lock().unwrap().windows(2).all(|pair| key_of(&pair[0]) == key_of(&pair[1])));
+
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    place.serve(vec![late()]);
+    let client = Client { patience: Duration::ZERO, ..place.client() };
+    let error = ApiError::from(client.get::<Value>("/v1/x").await.unwrap_err());
+    assert!(error.code == Code::NoHost && error.message.contains("hasn't answered"), "{error}");
+
+    let place = Place::new();
+    let _lock = place.hold_lock();
+    place.serve(vec![late(), frames(vec![hello("@3"), end("complete")])]);
+    let query = FollowQuery::default();
+    let mut follow = Follow::open(place.client(), "x".parse().unwrap(), query).await.unwrap();
+    assert_eq!(all(&mut follow).await, ["Complete"]);
+}
+
+#[tokio::test]
 async fn two_requests_have_two_keys_and_a_look_has_none() {
     let place = Place::new();
     let ok = || Act::Answer(200, "{}".into());
@@ -177,16 +201,21 @@ async fn hosts_are_started() {
 #[test]
 fn hosts_are_chosen() {
     let place = Place::new();
-    let choose = |uri: Option<&str>| Host::choose(uri, Ok(place.setup.clone()));
+    let choose = |uri: Option<&str>| Host::choose(uri, Credentials::default(), Ok(place.setup.clone()));
     assert!(choose(None).unwrap().setup.is_some());
     assert!(choose(Some(&place.setup.paths.uri())).unwrap().setup.is_some());
     assert!(choose(Some("unix:///x/y.sock")).unwrap().setup.is_none());
+    for uri in ["ws://h:1", "http://[::1]:7777/"] {
+        assert!(choose(Some(uri)).unwrap().address.is_remote(), "{uri}");
+    }
     let long = format!("unix:///{}", "x".repeat(200));
     for (uri, exit) in [
-        ("ws://h:1", 69),
         ("wss://h", 69),
+        ("https://h", 69),
         ("ssh://me@box", 69),
+        ("ws://h", 64),
         ("http://h", 64),
+        ("ftp://h:1", 64),
         ("unix://rel", 64),
         ("/x/y.sock", 64),
         ("ws://", 64),
@@ -315,4 +344,74 @@ async fn the_end_of_patience_is_told_to_the_host() {
     assert_eq!(heard.lock().unwrap()[1], r#"{"op":"timeout"}"#);
     let own = follow.end_without_host(EndReason::Timeout, "T".into()).unwrap();
     assert_eq!((own.next, own.run), (Cursor::at(Seq(5)), 1));
+}
+
+/// All that is shown up to the end, in words.
+async fn shown(attach: &mut Attach) -> Vec<String> {
+    let mut all = Vec::new();
+    loop {
+        let text = |bytes: &bytes::Bytes| String::from_utf8_lossy(bytes).into_owned();
+        match attach.next().await.unwrap() {
+            Some(Shown::Screen(size, bytes)) => all.push(format!("{size} {}", text(&bytes))),
+            Some(Shown::Output(bytes)) => all.push(text(&bytes)),
+            Some(Shown::End(end)) => {
+                all.push(format!("{:?}", end.exit_code));
+                return all;
+            }
+            Some(other) => all.push(format!("{other:?}")),
+            None => return all,
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_attachment_goes_on_and_types_what_did_not_arrive() {
+    let hello = |typed: u64| {
+        let size = json!({"cols": 80, "rows": 24});
+        let id = "0a".repeat(16);
+        let hello = json!({"event": "hello", "api": 1, "generation": 1, "id": id, "run": 1, "size": size,
+                           "read_only": false, "leads": true, "typed": typed});
+        vec![Message::text(hello.to_string()), Message::binary("screen")]
+    };
+    let text = |line: Value| Message::text(line.to_string());
+    let place = Place::new();
+    let heard = place.serve(vec![
+        Act::Talk { first: hello(0), hear: 1, then: vec![text(json!({"event": "typed", "upto": 2}))] },
+        Act::Cut,
+        Act::Talk {
+            first: hello(3),
+            hear: 1,
+            then: vec![
+                text(json!({"event": "typed", "upto": 6})),
+                text(json!({"event": "redraw", "cols": 90, "rows": 20})),
+                Message::binary("again"),
+                Message::binary("more"),
+                text(json!({"event": "end", "run": 1, "exit_code": 7})),
+            ],
+        },
+    ]);
+    let size = "80x24".parse().unwrap();
+    let mut attach = Attach::open(place.client(), "x".parse().unwrap(), size, false).await.unwrap();
+    assert!(attach.type_keys(b"abcdef"));
+    let shown = shown(&mut attach).await;
+    let expected =
+        ["Leads(true)", "80x24 screen", "Broken", "Back", "Leads(true)", "80x24 screen", "90x20 again", "more"];
+    assert_eq!(shown[..8], expected, "{shown:?}");
+    assert!(!attach.is_typing());
+    let heard = heard.lock().unwrap();
+    assert_eq!((&*heard[1], heard.last().map(String::as_str)), ("abcdef", Some("def")));
+    let again = &heard[heard.len() - 2];
+    let client = |uri: &str| uri.split(['?', '&']).find(|pair| pair.starts_with("client=")).map(str::to_owned);
+    assert!(again.contains("id=0a0a") && client(again) == client(&heard[0]), "{heard:?}");
+}
+
+#[tokio::test]
+async fn what_is_typed_is_bounded_and_a_refusal_is_said() {
+    let place = Place::new();
+    let gone = r#"{"error":{"code":"not_running","exit":4,"message":"it is exited"}}"#;
+    place.serve(vec![Act::Cut, Act::Answer(409, gone.into())]);
+    let size = "80x24".parse().unwrap();
+    let mut attach = Attach::open(place.client(), "x".parse().unwrap(), size, true).await.unwrap();
+    assert!(attach.type_keys(&vec![b'x'; 4 << 20]) && !attach.type_keys(b"y"));
+    assert_eq!(ApiError::from(attach.next().await.unwrap_err()).exit, 4);
 }

@@ -11,7 +11,7 @@ use std::{
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env(BTreeMap<String, OsString>);
 
-const NAMES: [&str; 5] = ["HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"];
+const NAMES: [&str; 7] = ["HOME", "TMPDIR", "XDG_STATE_HOME", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "NO_COLOR", "TERM"];
 const PREFIX: &str = "TERMALIVE_";
 
 impl Env {

@@ -16,6 +16,7 @@ pub use load::{ConfigError, FileText, Origin};
 pub use paths::{Paths, PathsError, SOCKET_PATH_MAX};
 
 use crate::model::Size;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The commented defaults, as `config/termalive.toml` has them. The keys in it are all there are.
@@ -36,6 +37,12 @@ pub struct Config {
     pub send: SendConfig,
     /// Of waits.
     pub wait: WaitConfig,
+    /// Of asks.
+    pub ask: AskConfig,
+    /// Of TCP.
+    pub http: HttpConfig,
+    /// Of attached terminals.
+    pub attach: AttachConfig,
 }
 
 /// `[host]`.
@@ -45,6 +52,8 @@ pub struct HostConfig {
     pub log: String,
     /// How log lines look.
     pub log_format: LogFormat,
+    /// Bytes at which `host.log` begins anew.
+    pub log_bytes: u64,
 }
 
 /// `host.log_format`.
@@ -98,9 +107,44 @@ pub struct SendConfig {
     pub timeout: Duration,
 }
 
+/// `[http]`: TCP alone; the local socket has no settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Addresses; none: TCP is off.
+    pub listen: Vec<SocketAddr>,
+    /// Also addresses that others can reach, without encryption.
+    pub insecure: bool,
+    /// Hosts that a request may name, besides the address itself.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of web pages that may ask, besides the address itself.
+    pub allowed_origins: Vec<String>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// Connections at once of one address.
+    pub max_per_peer: usize,
+    /// Answers that go on (follows) at once of one address.
+    pub max_follows: usize,
+}
+
+/// `[attach]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttachConfig {
+    /// The key before a command for `attach` itself, as its control byte.
+    pub prefix: u8,
+}
+
 /// `[wait]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WaitConfig {
     /// See `--wait-first`.
     pub first: Duration,
+}
+
+/// `[ask]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskConfig {
+    /// See `ask --timeout`.
+    pub timeout: Duration,
+    /// How long a silence ends a reply of a program whose prompt isn't known.
+    pub quiet: Duration,
 }

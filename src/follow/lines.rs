@@ -20,9 +20,9 @@ pub(super) fn is_always_shown(kind: Kind) -> bool {
     kind == Kind::Gap
 }
 
-/// The line of an event; nothing for output and for the start of a start.
-pub(super) fn event_line(record: &Record, event: &Event, session: &Name) -> Option<EventLine> {
-    let (word, detail) = describe(event)?;
+/// The line of an event; nothing for output, and for the start of a start where no `times` were asked for.
+pub(super) fn event_line(record: &Record, event: &Event, session: &Name, times: bool) -> Option<EventLine> {
+    let (word, detail) = describe(event).filter(|(word, _)| times || *word != STARTING)?;
     let detail = match detail {
         Value::Object(map) => map.into_iter().filter(|(_, value)| !value.is_null()).collect(),
         _ => Map::new(),
@@ -32,13 +32,18 @@ pub(super) fn event_line(record: &Record, event: &Event, session: &Name) -> Opti
         ts: timestamp(record.at.wall),
         session: session.clone(),
         seq: record.seq,
+        log: times.then_some(record.at.log),
         detail,
     })
 }
 
+/// The start of a start: it says what terminal a run begins with.
+const STARTING: &str = "starting";
+
 fn describe(event: &Event) -> Option<(&'static str, Value)> {
     Some(match event {
-        Event::Output(_) | Event::Starting { .. } => return None,
+        Event::Output(_) => return None,
+        Event::Starting { run, size } => (STARTING, json!({"run": run, "cols": size.cols, "rows": size.rows})),
         Event::Input { turn, part, from, submit, text, .. } => {
             let (shown, hidden) = match text {
                 InputText::Shown(text) => (Some(text), None),
@@ -74,6 +79,7 @@ fn step_word(step: Step) -> &'static str {
         Step::Enter => "enter",
         Step::EnterDone => "enter-done",
         Step::Abandoned => "abandoned",
+        Step::Answer => "answer",
     }
 }
 
@@ -94,7 +100,7 @@ mod tests {
     fn line(event: Event) -> String {
         let (kind, body) = event.encode();
         let record = Record { seq: Seq(5), kind, at: Default::default(), body };
-        serde_json::to_string(&event_line(&record, &event, &"s".parse().unwrap())).unwrap()
+        serde_json::to_string(&event_line(&record, &event, &"s".parse().unwrap(), false)).unwrap()
     }
 
     #[test]
@@ -115,6 +121,7 @@ mod tests {
             submit: true,
             echo: false,
             text,
+            asked: None,
         };
         assert!(line(event).contains(r#""hidden":7"#));
     }

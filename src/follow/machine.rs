@@ -6,12 +6,13 @@
 use super::{
     Bound, End, Frame, Plan, exit_code,
     lines::{code_and_signal, timestamp},
-    screen::{MakeScreen, Screen, real},
+    rewrite::Rewrite,
+    screen::{Screen, real},
     writer::Writer,
 };
 use crate::{
     model::{Cursor, LogTime, Record, Seq, Size, Stamp, Status, Wall},
-    stop::{Fired, Hit, StopSet, TypedEcho, Typing},
+    stop::{Answer, Fired, Hit, Open, Prompt, StopSet, TypedEcho, Typing},
     wire::{API, Content, EndLine, EndReason, Hello, Line, StartLine},
 };
 use std::time::Duration;
@@ -26,21 +27,29 @@ pub struct Follow {
     is_wait: bool,
     ended: bool,
     pub(super) screen: Option<Box<dyn Screen>>,
-    make: MakeScreen,
     pub(super) size: Size,
     /// The screen isn't blank.
     pub(super) fed: bool,
     /// Judging has begun: the start was reached.
     pub(super) begun: bool,
     pub(super) stops: Option<StopSet>,
+    /// A row was printed.
+    pub(super) answered: bool,
+    /// Of a reading that waits for a whole reply.
+    pub(super) prompt: Option<Prompt>,
     pub(super) writer: Writer,
     pub(super) typed: TypedEcho,
+    pub(super) rewrite: Rewrite,
     /// Of the send the reading starts from, until it is whole.
     pub(super) typing: Option<Typing>,
     /// What stood on the row of the cursor at a start that is no turn's: printed before.
     pub(super) printed: Option<String>,
     /// Of the last record.
     pub(super) anchor: Stamp,
+    /// Log time of the record that the start is, if it is one.
+    pub(super) started: Option<LogTime>,
+    /// The last record.
+    pub(super) last: Seq,
     /// After the last record.
     pub(super) reached: Cursor,
     /// After the last record that isn't output: what is printed from here on stands behind it, for who goes on.
@@ -62,59 +71,82 @@ pub(super) enum Ending {
     Idle,
     Timeout,
     Complete,
+    Answer(Answer),
+}
+
+/// What time alone brings about. Of one moment, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Due {
+    /// Rows that have stood long enough are judged.
+    Rows,
+    /// The screen has been written anew.
+    Burst,
+    /// A silence is long enough, or a doubt is over.
+    Stop,
 }
 
 impl Follow {
     /// Begins a reading; `now` is shown in its start line.
     pub fn new(plan: Plan, now: Wall) -> Follow {
-        Follow::with_screen(plan, now, real)
-    }
-
-    /// As [`Follow::new`], with another source of rows.
-    pub fn with_screen(plan: Plan, now: Wall, make: MakeScreen) -> Follow {
         let conditions = &plan.conditions;
         let is_wait = conditions.is_wait();
-        let judges = conditions.has_patterns() || (is_wait && plan.from_turn);
+        let judges = conditions.has_patterns() || (conditions.has_idle() && plan.from_turn);
         let needs_rows = plan.content == Content::Rows || judges;
         let lines = plan.lines.filter(|_| plan.after <= plan.start); // who goes on has had the beginning of the tail
         Follow {
             opened: now,
             is_wait,
             ended: false,
-            screen: needs_rows.then(|| make(plan.size)),
-            make,
+            screen: needs_rows.then(|| real(plan.size)),
             size: plan.size,
             fed: false,
             begun: false,
             stops: None,
+            answered: false,
+            prompt: plan.conditions.reply().map(Prompt::new),
             writer: Writer::new(plan.session.clone(), plan.content, plan.after, lines),
             typed: TypedEcho::default(),
+            rewrite: Rewrite::default(),
             typing: plan.from_turn.then(Typing::default),
             printed: None,
             anchor: Stamp::default(),
+            started: None,
+            last: plan.start.seq,
             reached: plan.start,
             floor: plan.start,
             read: (plan.start.seq, now),
             run: plan.run,
             turn: plan.turn,
-            status: None,
+            status: plan.ended.map(|status| (plan.run, status)),
             over: false,
             plan,
         }
     }
 
+    /// What it reads.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
     /// The first frames of a connection: `hello` and `start`.
     pub fn open(&mut self, out: &mut Vec<Frame>) {
-        let Plan { session, id, run, start, after: next, generation, .. } = self.plan.clone();
-        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next })));
+        let Plan { session, id, run, start, after: next, generation, times, size, .. } = self.plan.clone();
+        let size = times.then_some(size);
+        out.push(Frame::Line(Line::Hello(Hello { api: API, generation, id, run, start, next, size })));
         let ts = timestamp(self.opened);
         out.push(Frame::Line(Line::Start(StartLine { ts, session, v: 1, id, run, next })));
+        if let Some(before) = self.plan.before.take().filter(|_| next <= self.plan.start) {
+            self.writer.before(self.plan.start, before, out); // who goes on has it
+        }
     }
 
     /// The next record. After an end nothing more happens.
     pub fn record(&mut self, record: &Record, out: &mut Vec<Frame>) -> Option<End> {
         if self.ended || record.end() <= self.plan.scan_from {
             return None;
+        }
+        if self.plan.times {
+            self.writer.at(record.at.log);
         }
         let end = self.read_record(record, out);
         if end.is_none() {
@@ -203,7 +235,11 @@ impl Follow {
         self.begun = true;
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
+        let from_turn = self.plan.from_turn;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
+            if !from_turn {
+                screen.new_row();
+            }
             let text = screen.open_text();
             screen.baseline();
             text
@@ -211,6 +247,9 @@ impl Follow {
         if self.anchor == Stamp::default() {
             self.anchor.log = start;
             self.anchor.wall = self.opened;
+        }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.begin(&standing, start);
         }
         if self.plan.from_turn {
             self.typed = TypedEcho::new(&standing);
@@ -231,33 +270,47 @@ impl Follow {
 
     /// What time alone brings about, up to `limit`; with it where `inclusive`.
     pub(super) fn advance(&mut self, limit: LogTime, inclusive: bool, out: &mut Vec<Frame>) -> Option<End> {
-        while let Some((at, rows)) = self.next_event() {
+        while let Some((at, due)) = self.next_event() {
             if at > limit || (at == limit && !inclusive) {
                 break;
             }
-            let fired = if rows { self.settle(at, out) } else { self.stops.as_mut().and_then(|stops| stops.time(at)) };
+            let fired = match due {
+                Due::Rows => self.settle(at, out),
+                Due::Burst => self.end_burst(out),
+                Due::Stop => self.silence(at),
+            };
             if let Some(fired) = fired {
-                if let (false, Fired::Pattern { row, .. }) = (rows, &fired) {
+                if let (Due::Stop, Fired::Pattern { row, .. }) = (due, &fired) {
                     self.print_up_to(row, out);
                 }
                 return Some(self.fire(fired, self.wall_at(at), out));
             }
-            if self.next_event().is_some_and(|(next, again)| next <= at && again == rows) {
+            if self.next_event().is_some_and(|(next, again)| next <= at && again == due) {
                 break; // no progress: never spin on a deadline that isn't met
             }
         }
         None
     }
 
-    /// What comes next by time alone: rows that have stood long enough (true) come before a silence that is long enough.
-    fn next_event(&self) -> Option<(LogTime, bool)> {
-        let stops = self.stops.as_ref()?;
-        let rows = self.screen.as_ref().filter(|_| stops.wants_rows()).and_then(|screen| screen.deadline());
-        match (rows, stops.deadline()) {
-            (Some(rows), Some(stop)) => Some(if rows <= stop { (rows, true) } else { (stop, false) }),
-            (Some(rows), None) => Some((rows, true)),
-            (None, stop) => stop.map(|stop| (stop, false)),
+    /// A silence has lasted up to `now`.
+    fn silence(&mut self, now: LogTime) -> Option<Fired> {
+        if let Some(fired) = self.stops.as_mut().and_then(|stops| stops.time(now)) {
+            return Some(fired);
         }
+        let prompt = self.prompt.as_mut().filter(|prompt| prompt.deadline().is_some_and(|at| at <= now))?;
+        let (text, paints) = self.screen.as_ref().map_or_else(Default::default, |s| (s.open_text(), s.paints()));
+        let answered = self.answered || self.stops.as_ref().is_some_and(StopSet::answered);
+        prompt.look(now, &Open { text: &text, paints, answered }).map(Fired::Answer)
+    }
+
+    /// What comes next by time alone.
+    fn next_event(&self) -> Option<(LogTime, Due)> {
+        let wants_rows = self.stops.as_ref().is_some_and(StopSet::wants_rows);
+        let rows = self.screen.as_ref().filter(|_| wants_rows).and_then(|screen| screen.deadline());
+        let stop = self.stops.as_ref().and_then(StopSet::deadline).into_iter();
+        let stop = stop.chain(self.prompt.as_ref().and_then(Prompt::deadline)).min();
+        let events = [(rows, Due::Rows), (self.rewrite.deadline(), Due::Burst), (stop, Due::Stop)];
+        events.into_iter().filter_map(|(at, due)| Some((at?, due))).min()
     }
 
     /// A condition was met: what is printed up to it, and the end.
@@ -266,6 +319,7 @@ impl Follow {
             Fired::Pattern { hit, row } => Ending::Pattern(hit, row.end),
             Fired::Exit(status) => Ending::Exit(status),
             Fired::Idle => Ending::Idle,
+            Fired::Answer(answer) => Ending::Answer(answer),
         };
         self.finish(ending, at, out)
     }
@@ -285,12 +339,25 @@ impl Follow {
         let (seq, wall) = self.read;
         let held = self.writer.finish(whole, seq, wall, out);
         let reached = held.unwrap_or(self.reached).max(self.plan.start);
+        let whole_reply = match &ending {
+            Ending::Pattern(..) | Ending::Answer(Answer::Prompt(..)) => true,
+            Ending::Answer(Answer::Quiet { whole }) => *whole,
+            _ => false,
+        };
+        let mut prompt = self.prompt.as_ref().map(|prompt| prompt.known().to_owned()).filter(|known| !known.is_empty());
+        let begins = self.prompt.as_ref().and_then(Prompt::begins);
+        let ends = self.prompt.as_ref().and_then(Prompt::ends).filter(|_| matches!(ending, Ending::Answer(_)));
         let (reason, hit, status, next) = match ending {
             Ending::Pattern(hit, next) => (EndReason::Pattern, Some(hit), None, held.unwrap_or(next)),
             Ending::Exit(status) => (EndReason::Exit, None, Some(status), reached),
             Ending::Idle => (EndReason::Idle, None, None, reached),
             Ending::Timeout => (EndReason::Timeout, None, None, reached),
             Ending::Complete => (EndReason::Complete, None, None, reached),
+            Ending::Answer(Answer::Quiet { .. }) => (EndReason::Idle, None, None, reached),
+            Ending::Answer(Answer::Prompt(stands)) => {
+                prompt = Some(stands);
+                (EndReason::Complete, None, None, reached)
+            }
         };
         let (pattern, matched) = hit.map(|hit| (hit.pattern, hit.matched)).unzip();
         let (exit_code_of_run, signal) = status.map_or((None, None), code_and_signal);
@@ -307,7 +374,8 @@ impl Follow {
             turn: self.turn,
         };
         out.push(Frame::Line(Line::End(line.clone())));
-        End { line, exit: exit_code(reason, self.is_wait) }
+        let took = self.started.map_or(Duration::ZERO, |started| self.anchor.log.since(started));
+        End { line, exit: exit_code(reason, self.is_wait), whole_reply, prompt, begins, ends, seq: self.last, took }
     }
 
     /// What is printed because the reading ends stands behind all that was printed before, also where its bytes don't.
@@ -319,9 +387,10 @@ impl Follow {
     /// A blank screen, as a new run has it.
     pub(super) fn blank(&mut self) {
         if self.screen.is_some() {
-            self.screen = Some((self.make)(self.size));
+            self.screen = Some(real(self.size));
         }
         self.fed = false;
+        self.rewrite.new_rows();
         if let Some(stops) = &mut self.stops {
             stops.new_rows();
         }

@@ -11,14 +11,23 @@
 
 mod chars;
 mod lines;
+mod look;
 mod machine;
 mod plan;
+mod reader;
 mod reading;
+mod reply;
+mod rewrite;
 mod screen;
+mod search;
 mod tail;
 mod writer;
 
 pub use lines::timestamp;
+pub use look::{Look, LookPlan};
 pub use machine::Follow;
-pub use plan::{Bound, End, Frame, MAX_LINES, Plan, exit_code};
-pub use screen::{MakeScreen, Screen};
+pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
+pub use reader::Reader;
+pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
+pub use screen::Screen;
+pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};

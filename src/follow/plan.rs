@@ -4,11 +4,12 @@
 //! `last-send`), or a reading couldn't be taken up again.
 
 use crate::{
-    model::{Cursor, Exit, LogTime, Name, SessionId, Size, Wall},
+    model::{Cursor, Exit, LogTime, Name, Seq, SessionId, Size, Stamp, Status, Wall},
     stop::{Conditions, Input},
     wire::{Content, EndLine, EndReason, Line},
 };
 use bytes::Bytes;
+use std::time::Duration;
 
 /// The most rows that `lines` can ask for; more is this many. A million rows of 80 columns are what a client still reads.
 pub const MAX_LINES: u64 = 1_000_000;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub run: u32,
     /// The last turn at the start, for the end line.
     pub turn: Option<u64>,
+    /// How that run ended, where nothing but its end is waited for and it has ended.
+    pub ended: Option<Status>,
     /// The terminal's size at `scan_from`.
     pub size: Size,
     /// The first record that is given: at or before `start`, so that what stood on the screen is known (pre-roll).
@@ -45,6 +48,10 @@ pub struct Plan {
     pub content: Content,
     /// Every event is printed, not gaps alone.
     pub events_all: bool,
+    /// Lines carry log time, and `size` is the terminal's at `start`.
+    pub times: bool,
+    /// What stood on the screen at `start`: the first data frame draws it.
+    pub before: Option<Before>,
     /// What it waits for.
     pub conditions: Conditions,
     /// The last inputs of the run before `start`, oldest first. See [`crate::stop::Inputs`].
@@ -53,6 +60,15 @@ pub struct Plan {
     pub follow: bool,
     /// The host's, for `hello`.
     pub generation: u64,
+}
+
+/// What stood on the screen before a reading.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// Bytes that draw it on a blank terminal of that size.
+    pub drawn: Vec<u8>,
+    /// When the reading begins.
+    pub at: Stamp,
 }
 
 /// Where a reading ends at the latest.
@@ -85,12 +101,24 @@ pub struct End {
     pub line: EndLine,
     /// What a command that asked for it exits with.
     pub exit: Exit,
+    /// What was waited for is all there.
+    pub whole_reply: bool,
+    /// Of a reading for a reply: the prompt that stands at the end of what was printed, or stood before.
+    pub prompt: Option<String>,
+    /// The reply begins here: what stands before is echo, whatever it looks like.
+    pub begins: Option<Cursor>,
+    /// The reply ends here: what stands behind is the prompt.
+    pub ends: Option<Cursor>,
+    /// The last record that was read.
+    pub seq: Seq,
+    /// Log time from the record that the start is to that one; nothing where the start is none.
+    pub took: Duration,
 }
 
 /// The exit code of a reading that ended for a reason; `is_wait` when it had stop conditions.
 pub fn exit_code(reason: EndReason, is_wait: bool) -> Exit {
     match reason {
-        EndReason::Pattern | EndReason::Complete => Exit::Done,
+        EndReason::Pattern | EndReason::Screen | EndReason::Complete => Exit::Done,
         EndReason::Exit if is_wait => Exit::Ended,
         EndReason::Exit => Exit::Done,
         EndReason::Idle => Exit::Idle,

@@ -7,11 +7,12 @@ use super::{
     Bound, End, Follow, Frame,
     lines::{event_line, is_always_shown},
     machine::Ending,
+    rewrite,
     tail::after,
 };
 use crate::{
     model::{Cursor, Event, InputText, Kind, LogTime, Record},
-    stop::{Fired, StopSet},
+    stop::{Fired, Prompt, StopSet},
     terminal::{Row, RowEvent},
     wire::Content,
 };
@@ -23,6 +24,9 @@ impl Follow {
         let at = record.at;
         let place = Cursor::at(record.seq);
         let marks = self.plan.from_turn || record.kind == Kind::Starting;
+        if place == self.plan.start {
+            self.started = Some(at.log);
+        }
         if place >= self.plan.start
             && let Some(end) = self.begin(at.log, marks, out)
         {
@@ -39,7 +43,7 @@ impl Follow {
         if let Some(wall) = beyond {
             return Some(self.finish(Ending::Complete, wall, out));
         }
-        self.anchor = at;
+        (self.anchor, self.last) = (at, record.seq);
         match record.event() {
             Ok(Event::Output(bytes)) => self.output(record, &bytes, out),
             Ok(event) => self.event(record, &event, out),
@@ -84,6 +88,9 @@ impl Follow {
         if let Some(stops) = &mut self.stops {
             stops.output(record.at.log);
         }
+        if let Some(prompt) = &mut self.prompt {
+            prompt.output(record.at.log);
+        }
         let mut rows = Vec::new();
         self.feed(at, record.at.log, bytes, &mut rows);
         let fired = self.rows(rows, record.at.log, out);
@@ -100,10 +107,17 @@ impl Follow {
     }
 
     fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], rows: &mut Vec<RowEvent>) {
-        if let Some(screen) = &mut self.screen
-            && !bytes.is_empty()
-        {
-            screen.feed(at, now, bytes, rows);
+        let Some(screen) = &mut self.screen else { return };
+        let (mut at, mut rest) = (at, bytes);
+        while !rest.is_empty() {
+            let was_on = self.prompt.as_ref().is_some_and(Prompt::pastes);
+            let part = self.prompt.as_mut().map_or(rest.len(), |prompt| prompt.part(rest));
+            screen.feed(at, now, &rest[..part], rows);
+            at = after(at, part);
+            if let Some(prompt) = &mut self.prompt {
+                prompt.read_on(&rest[..part], at, was_on, || screen.open_text());
+            }
+            rest = &rest[part..];
             self.fed = true;
         }
     }
@@ -117,14 +131,26 @@ impl Follow {
         self.rows(rows, now, out)
     }
 
-    /// Judges and prints, in order, up to the row that is waited for.
     fn rows(&mut self, rows: Vec<RowEvent>, now: LogTime, out: &mut Vec<Frame>) -> Option<Fired> {
-        for event in rows {
+        let rows = self.rewrite.rows(rows, now);
+        self.judge(rows, out)
+    }
+
+    /// The screen has been written anew.
+    pub(super) fn end_burst(&mut self, out: &mut Vec<Frame>) -> Option<Fired> {
+        let rows = self.rewrite.release();
+        self.judge(rows, out)
+    }
+
+    /// Judges and prints, in order, up to the row that is waited for.
+    fn judge(&mut self, rows: rewrite::Rows, out: &mut Vec<Frame>) -> Option<Fired> {
+        for (event, at) in rows {
             let (row, is_final) = match &event {
                 RowEvent::Judged(row) => (row, false),
                 RowEvent::Final(row) => (row, true),
+                RowEvent::Wiped => continue,
             };
-            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, now));
+            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, at));
             if is_final {
                 self.print(row, !row.more, out);
             } else if let Some(Fired::Pattern { row, .. }) = &fired {
@@ -139,6 +165,14 @@ impl Follow {
 
     /// The reading, or the run, ends here: what stands on the screen is final. `lf`: the last row is whole, too.
     pub(super) fn finish_rows(&mut self, judged: bool, lf: bool, out: &mut Vec<Frame>) -> Option<Fired> {
+        for (event, at) in self.rewrite.release() {
+            let RowEvent::Final(row) = &event else { continue }; // what only stands on the screen comes with its last rows
+            let fired = self.stops.as_mut().filter(|_| judged).and_then(|stops| stops.row(row, true, at));
+            self.print(row, !row.more, out);
+            if fired.is_some() {
+                return fired;
+            }
+        }
         let rows = self.last_rows();
         let count = rows.len();
         let now = self.anchor.log;
@@ -167,9 +201,9 @@ impl Follow {
         }
         let finals = rows.into_iter().filter_map(|event| match event {
             RowEvent::Final(row) => Some(row),
-            RowEvent::Judged(_) => None,
+            RowEvent::Judged(_) | RowEvent::Wiped => None,
         });
-        finals.collect()
+        finals.filter(|row| !self.rewrite.is_old(row)).collect()
     }
 
     /// The rows that stand above an open row, and that row as it stood when it was judged.
@@ -198,6 +232,7 @@ impl Follow {
         if !known.is_empty() && new.is_empty() {
             return;
         }
+        self.answered |= !new.is_empty();
         let (seq, wall) = self.read;
         self.writer.row(row.end.max(self.floor), new, lf, seq, wall, out);
     }
@@ -212,10 +247,11 @@ impl Follow {
         self.reached = self.reached.max(record.end());
         if self.begun
             && (self.plan.events_all || is_always_shown(record.kind))
-            && let Some(line) = event_line(record, event, &self.plan.session)
+            && let Some(line) = event_line(record, event, &self.plan.session, self.plan.times)
         {
             self.writer.event(line, out);
         }
+        self.note_prompt(event);
         match event {
             Event::Starting { run, .. } | Event::Started { run, .. } => (self.run, self.over) = (*run, false),
             Event::Exited { run, status, last } => (self.status, self.over) = (Some((*run, *status)), *last),
@@ -256,6 +292,19 @@ impl Follow {
         Some(self.fire(fired, record.at.wall, out))
     }
 
+    /// What events say of the prompt: texts before the start were typed at one, a new run has its own.
+    fn note_prompt(&mut self, event: &Event) {
+        let Some(prompt) = &mut self.prompt else { return };
+        match event {
+            Event::Starting { .. } if !self.begun => prompt.new_run(),
+            Event::Input { turn: Some(_), part: (0, _), .. } if !self.begun => {
+                prompt.typed_before(&self.screen.as_ref().map_or_else(String::new, |screen| screen.open_text()));
+            }
+            _ if self.begun => prompt.event(event),
+            _ => {}
+        }
+    }
+
     /// The send the reading starts from tells what its echo is.
     fn note_send(&mut self, event: &Event) {
         let Some(typing) = &mut self.typing else { return };
@@ -263,6 +312,7 @@ impl Follow {
         let text = typing.event(event).pop();
         if let Some(text) = &text {
             self.typed.typed(&text.input);
+            self.rewrite.typed(&text.input);
         }
         if hidden || text.is_some() {
             self.typing = None;

@@ -5,13 +5,13 @@
 //! nothing and gets nothing twice. What stands before `after` isn't printed: the client has it.
 
 use super::{
-    Frame,
+    Before, Frame,
     chars::Chars,
     lines::timestamp,
     tail::{Piece, Tail, after},
 };
 use crate::{
-    model::{Cursor, KIB, Name, Seq, Wall},
+    model::{Cursor, KIB, LogTime, Name, Seq, Wall},
     wire::{Content, DataLine, EventLine, Line},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -29,6 +29,8 @@ pub(super) struct Writer {
     tail: Option<Tail>,
     batch: Option<Batch>,
     chars: Chars,
+    /// Of the record that is printed, where times are wanted.
+    log: Option<LogTime>,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,24 @@ struct Batch {
 
 impl Writer {
     pub(super) fn new(session: Name, content: Content, after: Cursor, lines: Option<u64>) -> Writer {
-        Writer { session, content, after, tail: lines.map(Tail::new), batch: None, chars: Chars::default() }
+        Writer { session, content, after, tail: lines.map(Tail::new), batch: None, chars: Chars::default(), log: None }
+    }
+
+    /// What is printed from here on was read at this time, and says so.
+    pub(super) fn at(&mut self, log: LogTime) {
+        self.log = Some(log);
+    }
+
+    /// What stood on the screen at the start.
+    pub(super) fn before(&mut self, start: Cursor, before: Before, out: &mut Vec<Frame>) {
+        let Before { drawn, at } = before;
+        let content = match self.content {
+            Content::Base64 => STANDARD.encode(drawn),
+            Content::Chars => self.chars.push(start, &drawn).0,
+            _ => return,
+        };
+        self.at(at.log);
+        out.push(self.data(content, start.seq, at.wall, start));
     }
 
     /// A row, or what is new of it, that ends at `next`; `lf`: it is whole. It was read with record `seq`.
@@ -64,7 +83,7 @@ impl Writer {
             std::cmp::Ordering::Equal => self.after.byte.saturating_sub(at.byte) as usize,
             std::cmp::Ordering::Greater => bytes.len(),
         };
-        if known < bytes.len() {
+        if known < bytes.len() && self.content != Content::None {
             self.piece(Piece::Bytes { at: after(at, known), bytes: bytes.slice(known..), wall }, out);
         }
     }
@@ -122,7 +141,7 @@ impl Writer {
             Piece::Row { content, seq, wall, next } => self.batch(content, seq, wall, next, out),
             Piece::Bytes { at, bytes, wall } => {
                 let (content, next) = match self.content {
-                    Content::Raw | Content::Rows => return out.push(Frame::Raw { at, bytes }),
+                    Content::Raw | Content::Rows | Content::None => return out.push(Frame::Raw { at, bytes }),
                     Content::Base64 => (STANDARD.encode(&bytes), after(at, bytes.len())),
                     Content::Chars => self.chars.push(at, &bytes),
                 };
@@ -157,6 +176,13 @@ impl Writer {
 
     fn data(&self, content: String, seq: Seq, wall: Wall, next: Cursor) -> Frame {
         let ts = timestamp(wall);
-        Frame::Line(Line::Data(DataLine { ts, session: self.session.clone(), seq, content, next: Some(next) }))
+        Frame::Line(Line::Data(DataLine {
+            ts,
+            session: self.session.clone(),
+            seq,
+            content,
+            next: Some(next),
+            log: self.log,
+        }))
     }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     channel::{Channel, IN_FLIGHT_RETRY, Received, Sent, exactly, timespec, wait},
-    link::{LinkEvent, SpawnError, Spawned},
+    link::{Held, LinkError, LinkEvent, SpawnError, Spawned, tell_of},
     protocol::{Holding, HostSays, KeeperSays, shorten},
     revive::{self, Estate, Successor},
 };
@@ -46,13 +46,18 @@ const REVIVALS: u32 = 5;
 /// The pause after a failed one, doubled each time.
 const REVIVAL_PAUSE: Duration = Duration::from_millis(50);
 
+/// Who asks what is held of a session.
+pub(super) type Asker = oneshot::Sender<Result<Option<Held>, LinkError>>;
+
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Command {
     Spawn(Box<Order>),
     Forget(SessionId, u32),
     Drop(SessionId),
+    Tell(SessionId, Asker),
     Replace,
+    Ping(oneshot::Sender<()>),
     Bye(oneshot::Sender<()>),
 }
 
@@ -134,12 +139,24 @@ pub(super) struct Driver {
 #[derive(Debug, Default)]
 pub(super) struct Work {
     ordered: BTreeMap<(SessionId, u32), Order>,
+    /// Who asks about sessions with a run under way. Bounded: one a session.
+    asked: Vec<(SessionId, Asker)>,
     outbox: VecDeque<Out>,
     full: bool,
     retry_at: Option<Instant>,
     said_adopted: bool,
     said_ready: bool,
     said_bye: bool,
+    /// Who waits for the keeper to answer.
+    pinged: Option<oneshot::Sender<()>>,
+}
+
+impl Work {
+    fn pong(&mut self) {
+        if let Some(pinged) = self.pinged.take() {
+            let _ = pinged.send(()); // it may have given up waiting
+        }
+    }
 }
 
 impl Driver {
@@ -163,7 +180,10 @@ impl Driver {
         self.wait().map_err(|e| End::Dead(format!("the link can't be watched: {e}")))?;
         loop {
             match self.channel.receive().map_err(|e| End::Dead(format!("the link can't be read: {e}")))? {
-                Received::Message(message, fds) => self.hear(message, fds),
+                Received::Message(message, fds) => {
+                    self.hear(message, fds);
+                    self.answer_asked();
+                }
                 Received::Strange(why) => tracing::warn!("from the keeper: {why}"),
                 Received::Nothing => return Ok(()),
                 Received::Closed => return self.revive(),
@@ -211,6 +231,14 @@ impl Driver {
             Command::Drop(id) => {
                 self.held.remove(&id);
                 Out::Say(HostSays::Drop { id })
+            }
+            Command::Ping(answer) => {
+                self.work.pinged = Some(answer);
+                Out::Say(HostSays::Ping)
+            }
+            Command::Tell(id, asker) => {
+                self.work.asked.push((id, asker));
+                return self.answer_asked();
             }
             Command::Replace => Out::Say(HostSays::Replace),
             Command::Bye(done) => Out::Bye(done),
@@ -263,7 +291,9 @@ impl Driver {
 
     fn wait(&self) -> io::Result<()> {
         let out = if self.work.full { PollFlags::OUT } else { PollFlags::empty() };
-        let left = self.work.retry_at.map(|at| timespec(at.saturating_duration_since(Instant::now())));
+        let more = !self.commands.is_empty() && self.work.outbox.len() < OUTBOX; // one wake can stand for many
+        let until = if more { Some(Instant::now()) } else { self.work.retry_at };
+        let left = until.map(|at| timespec(at.saturating_duration_since(Instant::now())));
         let mut fds = [PollFd::new(&self.flags.wake, PollFlags::IN), PollFd::new(&self.channel, PollFlags::IN | out)];
         match poll(&mut fds, left.as_ref()) {
             Ok(_) => {}
@@ -289,7 +319,11 @@ impl Driver {
                 }
             }
             KeeperSays::Shutdown => drop(self.events.blocking_send(LinkEvent::ShutdownRequested)),
-            KeeperSays::Refused { why } => tracing::warn!("the keeper refused: {why}"),
+            KeeperSays::Pong => self.work.pong(),
+            KeeperSays::Refused { why } => {
+                self.work.pong(); // a keeper that is older than that word answers as well
+                tracing::warn!("the keeper refused: {why}");
+            }
             KeeperSays::Welcome { .. } | KeeperSays::Held(_) | KeeperSays::End | KeeperSays::Revived { .. } => {
                 tracing::warn!("the keeper repeats its hand-over");
             }
@@ -314,6 +348,16 @@ impl Driver {
         }
     }
 
+    /// Answers who asks about a session that has no run under way.
+    fn answer_asked(&mut self) {
+        let starting = |id: SessionId| self.work.ordered.range((id, 0)..=(id, u32::MAX)).next().is_some();
+        let (wait, now) = std::mem::take(&mut self.work.asked).into_iter().partition(|(id, _)| starting(*id));
+        self.work.asked = wait;
+        for (id, asker) in now {
+            let _ = asker.send(self.held.get(&id).map(|known| tell_of(id, known)).transpose()); // who asked may be gone
+        }
+    }
+
     /// The keeper is gone: everything goes to a new one.
     fn revive(&mut self) -> Result<(), End> {
         let leaves = |out: &Out| matches!(out, Out::Bye(_));
@@ -331,13 +375,16 @@ impl Driver {
         tree::set_keeper(pid);
         (self.channel, self.keeper_pidfd) = (channel, Some(pidfd));
         let work = &mut self.work;
-        work.retry_at = None;
+        (work.retry_at, work.pinged) = (None, None);
         // The new keeper was told how things stand; what it can't know stays to be said.
         work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
             // The old keeper may have got as far as a running program that nobody holds. Its PTY is gone with the
             // keeper, so it gets a SIGHUP; one that ignores that has lived long enough for its cookie to be seen.
-            tree::kill_found(|| tree::scan_cookie(id, since));
+            match tree::kill(tree::Target::Young(id, since)) {
+                Ok(0) => {}
+                left => tracing::error!(%id, ?left, "a run that nobody holds can't be ended"),
+            }
         }
         work.outbox.extend(work.ordered.keys().map(|(id, run)| Out::Order(*id, *run)));
         let _ = self.events.blocking_send(LinkEvent::KeeperReplaced { pid });

@@ -247,7 +247,7 @@ fn take_sessions(channel: &Channel) -> Result<BTreeMap<SessionId, Known>, LinkEr
     }
 }
 
-fn tell_of(id: SessionId, known: &Known) -> Result<Held, LinkError> {
+pub(super) fn tell_of(id: SessionId, known: &Known) -> Result<Held, LinkError> {
     Ok(Held {
         id,
         run: known.run,
@@ -307,6 +307,21 @@ impl Link {
             Some(event) => event,
             None => std::future::pending().await,
         }
+    }
+
+    /// Whether the keeper answers. For one caller at a time; returns when it does, or when it is known that it won't.
+    pub async fn answers(&self) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Ping(answer)).await;
+        answered.await.is_ok()
+    }
+
+    /// What the keeper holds of a session, as at a hand-over; a run that is just being started is waited for.
+    pub async fn held(&self, id: SessionId) -> Result<Option<Held>, LinkError> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Tell(id, answer)).await;
+        let closed = |_| Err(LinkError::Keeper("the link is closed".to_owned()));
+        answered.await.unwrap_or_else(closed)
     }
 
     /// The exit record is durable.

@@ -40,6 +40,8 @@ pub(super) enum HostSays {
     Drop { id: SessionId },
     /// All is ended and flushed: exit when this host has.
     Bye,
+    /// Answered with `pong`.
+    Ping,
     /// Exec the new binary in place. Reserved.
     Reexec,
     /// First of all, to a new keeper in place of a dead one. Beside it: lock, the host's pidfd.
@@ -78,6 +80,8 @@ pub(super) enum KeeperSays {
     Exited { id: SessionId, run: u32, status: Status },
     /// End all sessions in order, then say `bye`.
     Shutdown,
+    /// The answer to `ping`.
+    Pong,
     /// A message wasn't understood, or isn't done.
     Refused { why: String },
     /// A new keeper has taken everything over.

@@ -64,6 +64,7 @@ impl Keeper {
                 self.served = true;
                 self.tell("R");
             }
+            HostSays::Ping => host.say(KeeperSays::Pong),
             HostSays::Reexec => refuse(host, "reexec is not supported by this version"),
             HostSays::Replace => self.replace_host(),
             HostSays::Fatal { .. } | HostSays::Bye | HostSays::Forget { .. } | HostSays::Drop { .. } => {

@@ -8,7 +8,7 @@ use super::{cost, lock, writer::Inbox};
 use crate::model::{KIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
-    mem::{replace, size_of, take},
+    mem::{replace, take},
     sync::{Arc, Mutex, OnceLock},
 };
 use tokio::sync::watch;
@@ -165,13 +165,6 @@ impl Feed {
     /// True after [`Feed::close`].
     pub fn is_closed(&self) -> bool {
         lock(&self.tail).closed
-    }
-
-    /// Bytes held: bodies and their records.
-    pub fn memory(&self) -> usize {
-        let tail = lock(&self.tail);
-        let bodies: usize = tail.records.iter().map(|r| r.body.len()).sum();
-        bodies + tail.records.capacity() * size_of::<Record>() + size_of::<Feed>()
     }
 
     /// What the writer has to hear of: a feed it doesn't know to be pending, or bytes that shouldn't wait.

@@ -1,8 +1,11 @@
-//! The small store beside the log: sessions, idempotency keys, turns, summaries.
+//! The small store beside the log: sessions, idempotency keys, turns, summaries, keyframes.
 //!
-//! Specs, keys and desired state are truth and written here first; turns and summaries are derived from the log and may be
-//! missing after a crash. Sessions that a damaged one has lost come back from their plain copy (`copy`). The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
-//! directly. It must never hold values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
+//! Specs, keys and desired state are truth and written here first; turns, summaries and keyframes are derived from the log
+//! and may be missing after a crash. Sessions that a damaged one has lost come back from their plain copy (`copy`). The
+//! writer thread alone changes it (a table has one writer); boot and look-ups by key read it directly. It must never hold
+//! values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
+
+mod renew;
 
 use super::{
     Options, StoreDown,
@@ -10,14 +13,14 @@ use super::{
     disk,
     entry::{self, Draft, NEWER},
     lock, salvage,
-    sled::{Closed, Table, disk_bytes},
+    sled::{Closed, Table},
 };
-use crate::model::{Key, MIB, Name, SessionId, Spec, Wall};
+use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
 use bytes::Bytes;
+use renew::{put_back, renew};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
-    fs,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -79,6 +82,7 @@ const CACHE_BYTES: u64 = 4 * MIB as u64; // what is in use is small, and read on
 const SESSION: u8 = b's';
 const SUMMARY: u8 = b'u';
 const TURN: u8 = b't';
+const KEYFRAME: u8 = b'f';
 const KEY: u8 = b'k';
 const KEY_BY_TIME: u8 = b'w';
 
@@ -132,11 +136,25 @@ impl MetaBatch {
         self.put(turn_name(id, turn), json.to_vec())
     }
 
-    /// Drops all turns of a session and its summary.
+    /// Keeps a screen as it was after record `seq` (derived).
+    #[must_use]
+    pub fn put_keyframe(self, id: SessionId, seq: Seq, frame: &[u8]) -> MetaBatch {
+        self.put(keyframe_name(id, seq), frame.to_vec())
+    }
+
+    /// Drops one.
+    #[must_use]
+    pub fn drop_keyframe(mut self, id: SessionId, seq: Seq) -> MetaBatch {
+        self.changes.push(Change::Drop(keyframe_name(id, seq)));
+        self
+    }
+
+    /// Drops all turns of a session, its summary and its keyframes.
     #[must_use]
     pub fn drop_turns(mut self, id: SessionId) -> MetaBatch {
         self.changes.push(Change::Drop(name(TURN, id)));
         self.changes.push(Change::Drop(name(SUMMARY, id)));
+        self.changes.push(Change::Drop(name(KEYFRAME, id)));
         self
     }
 
@@ -235,14 +253,36 @@ impl Meta {
         Ok(entry::get(&self.table, &turn_name(id, turn))?.map(Bytes::from))
     }
 
+    /// The newest keyframe of a session that isn't after record `upto`.
+    pub fn keyframe(&self, id: SessionId, upto: Seq) -> Result<Option<Bytes>, StoreDown> {
+        let above = keyframe_name(id, upto.next());
+        let Some((key, _)) = self.table.before(&above)? else { return Ok(None) };
+        match key.split_last_chunk::<4>() {
+            Some((found, _)) if found.starts_with(&name(KEYFRAME, id)) => {
+                Ok(entry::get(&self.table, found)?.map(Bytes::from))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// After which records there are keyframes of a session.
+    pub fn keyframes(&self, id: SessionId) -> Result<Vec<Seq>, StoreDown> {
+        let prefix = name(KEYFRAME, id);
+        let mut seqs = Vec::new();
+        for found in entry::under(&self.table, prefix.clone()) {
+            let (key, _) = found?;
+            if let Some((seq, part)) = key[prefix.len()..].split_first_chunk::<8>()
+                && part == [0; 4]
+            {
+                seqs.push(Seq(u64::from_be_bytes(*seq)));
+            }
+        }
+        Ok(seqs)
+    }
+
     /// The answer given under a key: of the last 24 hours, perhaps of before.
     pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
         entry::get(&self.table, &key_name(key))?.map(|value| parse(&self.table, &value)).transpose()
-    }
-
-    /// Bytes on disk.
-    pub fn bytes(&self) -> u64 {
-        disk_bytes(&self.dir)
     }
 
     /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.
@@ -339,70 +379,16 @@ fn read_whole(table: &Table) -> Result<Vec<SessionMeta>, StoreDown> {
     sessions_in(table)
 }
 
-/// Puts a damaged table aside and makes one of what can be read of it.
-fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> Result<Table, StoreDown> {
-    let said = |e: std::io::Error| disk::down(dir, e);
-    let (part, saved) = (dir.with_extension("part"), dir.with_extension("saved"));
-    let new = Table::open(&part, CACHE_BYTES).map_err(|closed| closed.into_down(&part))?;
-    let (mut sessions, mut keys) = (0, 0);
-    if let Some(old) = &old {
-        let mut draft = Draft::new(&new);
-        for (name, value) in entry::readable(old, vec![SESSION]) {
-            draft.put(&name, &value)?;
-            sessions += 1;
-        }
-        for (name, value) in entry::readable(old, vec![KEY]) {
-            let entry = serde_json::from_slice::<KeyEntry>(&value);
-            if let (Ok(entry), Ok(key)) = (entry, String::from_utf8(name[1..].to_vec())) {
-                draft.changes.put(&by_time(entry.wall, &Key(key)), &[]);
-                draft.put(&name, &value)?;
-                keys += 1;
-            }
-        }
-        new.apply(draft.changes)?;
-    }
-    new.sync()?;
-    drop((old, new));
-    fs::rename(&part, &saved).map_err(said)?;
-    disk::quarantine(state, dir, why)?;
-    salvage::tidy(state)?;
-    tracing::error!(
-        "of meta {sessions} sessions and {keys} idempotency keys could be read; other keys are forgotten (a request that is \
-         repeated under one is done again), turns and summaries are made again from the log"
-    );
-    Table::open(dir, CACHE_BYTES).map_err(|closed| closed.into_down(dir))
-}
-
-/// Puts sessions into a table that only the copy knows; also their removal. How many.
-fn put_back(
-    table: &Table,
-    sessions: &mut Vec<SessionMeta>,
-    mut copied: BTreeMap<SessionId, SessionMeta>,
-) -> Result<usize, StoreDown> {
-    let mut draft = Draft::new(table);
-    let mut back = 0;
-    for session in sessions.iter_mut() {
-        if copied.remove(&session.id).is_some_and(|copy| copy.removed) && !session.removed {
-            session.removed = true;
-            draft.put(&name(SESSION, session.id), &json(session))?;
-            back += 1;
-        }
-    }
-    for session in copied.into_values() {
-        draft.put(&name(SESSION, session.id), &json(&session))?;
-        sessions.push(session);
-        back += 1;
-    }
-    table.apply(draft.changes)?;
-    Ok(back)
-}
-
 fn name(prefix: u8, id: SessionId) -> Vec<u8> {
     [&[prefix], &id.0[..]].concat()
 }
 
 fn turn_name(id: SessionId, turn: u64) -> Vec<u8> {
     [&name(TURN, id)[..], &turn.to_be_bytes()].concat()
+}
+
+fn keyframe_name(id: SessionId, seq: Seq) -> Vec<u8> {
+    [&name(KEYFRAME, id)[..], &seq.0.to_be_bytes()].concat()
 }
 
 fn key_name(key: &Key) -> Vec<u8> {

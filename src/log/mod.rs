@@ -6,6 +6,7 @@
 
 mod alarm;
 mod copy;
+mod counters;
 mod disk;
 mod entry;
 mod feed;
@@ -31,6 +32,7 @@ mod writer;
 use crate::model::{Record, Seq, SessionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use counters::Counters;
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
 pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};

@@ -4,13 +4,13 @@
 //! survive a power loss), then tells the feeds. It must never drop a record, never publish before the effect, and never go
 //! on after an error: sled's state is unknown then, and the rings hold what wasn't written.
 
-use super::{EventLog, Feed, Meta, MetaBatch, StoreDown, alarm::Alarm, disk, feed::Call, lock};
+use super::{Counters, EventLog, Feed, Meta, MetaBatch, StoreDown, alarm::Alarm, disk, feed::Call, lock};
 use crate::model::{MIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
     mem::take,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -55,6 +55,7 @@ struct Handle {
     inbox: Arc<Inbox>,
     commands: mpsc::Sender<Command>,
     stopped: watch::Receiver<bool>,
+    counters: Arc<Counters>,
     thread: Mutex<Option<JoinHandle<Result<(), Stopped>>>>,
 }
 
@@ -72,6 +73,7 @@ impl Writer {
         on_fault: impl Fn(StoreDown) + Send + 'static,
     ) -> std::io::Result<Writer> {
         let inbox = Arc::new(Inbox::default());
+        let counters = Arc::new(Counters::default());
         let (commands, received) = mpsc::channel(COMMANDS);
         let (stopping, stopped) = watch::channel(false);
         let alarm = Arc::new(Alarm::new(on_fault, stopping));
@@ -84,6 +86,7 @@ impl Writer {
             meta,
             options,
             inbox: inbox.clone(),
+            counters: counters.clone(),
             commands: received,
             alarm: alarm.clone(),
             due: None,
@@ -102,7 +105,7 @@ impl Writer {
             })
         };
         let thread = thread::Builder::new().name("log-writer".into()).spawn(run)?;
-        Ok(Writer(Arc::new(Handle { inbox, commands, stopped, thread: Mutex::new(Some(thread)) })))
+        Ok(Writer(Arc::new(Handle { inbox, commands, stopped, counters, thread: Mutex::new(Some(thread)) })))
     }
 
     /// Makes the writer take from this feed; also what was pushed before.
@@ -110,21 +113,15 @@ impl Writer {
         feed.attach(&self.0.inbox);
     }
 
-    /// Asks for a commit and a sync of everything pending now; returns at once. The feeds' `durable` tells when. All who
-    /// ask while one is under way share the next.
-    pub fn sync_now(&self) {
-        self.0.inbox.call(|calls| calls.sync = true);
-    }
-
-    /// Returns when record `seq` survives a power loss; asks for a sync at once. The record has to be pushed, and the feed
-    /// attached, before.
+    /// Returns when record `seq` survives a power loss; asks for a sync at once. All who ask while one is under way share
+    /// the next. The record has to be pushed, and the feed attached, before.
     pub async fn durable_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
         let mut durable = feed.durable();
         let mut stopped = self.0.stopped.clone();
         if *durable.borrow_and_update() >= seq {
             return Ok(());
         }
-        self.sync_now();
+        self.0.inbox.call(|calls| calls.sync = true);
         tokio::select! {
             biased;
             reached = durable.wait_for(|d| *d >= seq) => reached.map(|_| ()).map_err(|_| Stopped),
@@ -148,9 +145,9 @@ impl Writer {
         queued
     }
 
-    /// True when nothing is written any more.
-    pub fn is_stopped(&self) -> bool {
-        *self.0.stopped.borrow()
+    /// What is counted on the way.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
     /// Writes and syncs everything, ends the thread and waits for it. Blocking. `Err` when a fault ended it.
@@ -235,6 +232,7 @@ struct Work {
     meta: Arc<Meta>,
     options: WriterOptions,
     inbox: Arc<Inbox>,
+    counters: Arc<Counters>,
     commands: mpsc::Receiver<Command>,
     alarm: Arc<Alarm>,
     /// When what is pending or unsynced has to be durable.
@@ -270,8 +268,9 @@ impl Work {
         let mut calls = lock(&self.inbox.calls);
         loop {
             let now = Instant::now();
-            if calls.is_waiting() || !self.unsynced.is_empty() {
-                self.due.get_or_insert(now + self.options.commit_interval);
+            if self.due.is_none() && (calls.is_waiting() || !self.unsynced.is_empty()) {
+                self.due = Some(now + self.options.commit_interval);
+                self.counters.owes(Some(now));
             }
             let next = self.due.into_iter().chain(self.cooling.front().map(|(at, _)| *at)).min();
             if calls.is_pressing() || next.is_some_and(|at| at <= now) {
@@ -300,6 +299,7 @@ impl Work {
                 continue;
             }
             self.store.append(&batch)?;
+            self.counters.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             batch.clear();
             bytes = 0;
             let now = Instant::now();
@@ -318,6 +318,7 @@ impl Work {
     fn sync(&mut self) -> Result<(), StoreDown> {
         self.due = None;
         if self.unsynced.is_empty() {
+            self.counters.owes(None);
             return Ok(());
         }
         let synced: Vec<(Arc<Feed>, Seq)> = take(&mut self.unsynced)
@@ -328,6 +329,8 @@ impl Work {
             })
             .collect();
         self.store.sync()?;
+        self.counters.owes(None);
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         synced.iter().for_each(|(feed, upto)| feed.synced(*upto));
         Ok(())
     }

@@ -168,6 +168,9 @@ pub enum Event {
         echo: bool,
         /// What.
         text: InputText,
+        /// Of an ask: when its reply is whole, as in the query of `…/turns/{n}`; so it is the same later.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<String>,
     },
     /// What was typed of the input record `of`.
     Typed {
@@ -242,7 +245,7 @@ pub enum InputText {
     },
 }
 
-/// The two writes of a send.
+/// The two writes of a send, and what the terminal says by itself.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Step {
     /// The text is about to be written (a mark: killed after this, it is never typed again).
@@ -255,6 +258,9 @@ pub enum Step {
     EnterDone,
     /// Given up: the program didn't read in time; `n` bytes of the text were typed.
     Abandoned,
+    /// The answer to a query of the program (where the cursor is, which colours) is about to be typed: `n` bytes. `of` is
+    /// the output that asked.
+    Answer,
 }
 
 /// How a run ended.
@@ -372,6 +378,7 @@ mod tests {
                 submit: true,
                 echo: false,
                 text: InputText::Shown("hi".into()),
+                asked: Some("until=x".into()),
             },
             Event::Typed { of: Seq(4), step: Step::EnterDone, n: 3 },
             Event::Resize(Size { cols: 80, rows: 24 }),

@@ -95,6 +95,22 @@ impl fmt::Display for Name {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Key(pub String);
 
+/// Before the keys of keystrokes: a byte that no key of a request has.
+const KEYSTROKES: char = '\u{1}';
+
+impl Key {
+    /// Of what an attached client typed: `upto` bytes in all, these being the last.
+    pub fn keystrokes(client: &str, upto: u64) -> Key {
+        Key(format!("{KEYSTROKES}{client}:{upto}"))
+    }
+
+    /// The client and how much it has typed, where this is such a key.
+    pub fn of_keystrokes(&self) -> Option<(&str, u64)> {
+        let (client, upto) = self.0.strip_prefix(KEYSTROKES)?.rsplit_once(':')?;
+        Some((client, upto.parse().ok()?))
+    }
+}
+
 /// A process that can't be mistaken for a later one with the same pid.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Process {
@@ -116,6 +132,12 @@ mod tests {
         for bad in ["", "-a", ".a", "a b", "a/b", "ä", &"x".repeat(65)] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn keys_of_keystrokes_are_told_apart() {
+        assert_eq!(Key::keystrokes("a-b", 7).of_keystrokes(), Some(("a-b", 7)));
+        assert_eq!(Key("a-b:7".to_owned()).of_keystrokes(), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod fd;
 pub mod open;
 pub mod shim;
 pub(crate) mod stat;
+mod census;
 pub mod tree;
 
 pub use fd::{LineModes, PtyFd};

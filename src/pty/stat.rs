@@ -14,7 +14,14 @@ pub(crate) struct Stat {
     pub(crate) zombie: bool,
     /// The wait status, for a zombie.
     pub(crate) exit_code: i32,
+    /// One of the kernel's own threads.
+    pub(crate) kernel: bool,
+    /// Has no environment at this moment though it has a program: it is just being executed.
+    pub(crate) executing: bool,
 }
+
+const PF_EXITING: u32 = 0x4; // as in linux/sched.h
+const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Reads a process' line; `NotFound` when there is no such process.
 pub(crate) fn read(pid: u32) -> io::Result<Stat> {
@@ -35,7 +42,7 @@ fn parse(line: &[u8]) -> Option<Stat> {
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
     let field = |number: usize| fields.get(number - 3).copied(); // as numbered in proc(5); the first here is 3
     let number = |n: usize| field(n)?.parse::<u32>().ok();
-    let threads = number(20)?;
+    let (threads, flags) = (number(20)?, number(9)?);
     Some(Stat {
         process: Process { pid, start_time: field(22)?.parse().ok()? },
         parent: number(4)?,
@@ -43,6 +50,8 @@ fn parse(line: &[u8]) -> Option<Stat> {
         session: field(6)?.parse::<i64>().ok()?.try_into().unwrap_or(0),
         zombie: matches!(field(3)?, "Z" | "X" | "x") && threads <= 1,
         exit_code: field(52).and_then(|code| code.parse().ok()).unwrap_or(0),
+        kernel: flags & PF_KTHREAD != 0,
+        executing: flags & (PF_KTHREAD | PF_EXITING) == 0 && field(51) == Some("0"),
     })
 }
 
@@ -63,6 +72,8 @@ mod tests {
                 session: 3,
                 zombie: false,
                 exit_code: 768,
+                kernel: false,
+                executing: false,
             };
             assert_eq!(got, wanted, "{name}");
         }

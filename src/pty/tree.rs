@@ -1,53 +1,66 @@
-//! The processes of a session: found by session id, group, descent and cookie; signalled by pidfd.
+//! The end of a session's processes: signalled by pidfd, looked at until none of them is left.
 //!
-//! Data comes from one pass over `/proc` and goes to whoever ends a session. A process that isn't surely the session's
-//! is never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
+//! One thread ends all trees that are to end, with one [`Census`] for all of them, and is there only while there are some.
+//! The end of a tree is that it is *empty*, not that its leader is gone. A process that isn't surely the session's is
+//! never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
 
-use super::{shim::ID_VARIABLE, stat};
-use crate::model::{Process, SessionId};
+use super::{census::Census, stat};
+use crate::model::Process;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use std::{
-    collections::{HashMap, HashSet},
-    fs, io,
+    collections::HashSet,
+    io,
+    mem::take,
     os::fd::OwnedFd,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
+    thread,
     time::{Duration, Instant},
 };
 
-/// How long [`kill_all`] tries: a killed process is gone in milliseconds unless it hangs in the kernel.
-const KILL_TIME: Duration = Duration::from_secs(5);
-/// How long one pass waits for a death before it looks again.
-const PASS_TIME: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+pub use super::census::Target;
+pub(crate) use super::census::set_keeper;
+
+/// A killed tree that isn't gone after this hangs in the kernel: it is said, and not waited for.
+const KILL_BOUND: Duration = Duration::from_secs(10);
+/// How long a look waits for a death before the next one: a stranger's child can end without one that is watched.
+const LOOK: Duration = Duration::from_millis(20);
+/// Looks take at most one in so many parts of the time, however many processes the machine has.
+const LOOK_SHARE: u32 = 4;
+/// Looks that find nothing and aren't sure are repeated for so long: what makes them unsure, an execution or a fork under
+/// way, takes milliseconds; where `/proc` tells too little for more, nobody waits for it.
+const UNSURE_BOUND: Duration = Duration::from_millis(500);
 /// Deaths waited for at once: one is enough to look again, more only cost descriptors.
 const WATCHED: usize = 64;
 
-/// Looks in a row that must find nothing. Two: one pass over `/proc` can miss a process that is just being forked or executed.
-const EMPTY_LOOKS: u32 = 2;
-
-/// The keeper's pid, 0 while unknown.
-static KEEPER: AtomicU32 = AtomicU32::new(0);
-
-/// Says which process is the keeper: it is never taken for a session's, and what it adopted is.
-pub(crate) fn set_keeper(pid: u32) {
-    KEEPER.store(pid, Ordering::Relaxed);
+/// Ends processes: HUP, TERM, KILL with `grace` between them, or without one KILL at once. `done` gets how many don't
+/// end even so (0: nothing is left), or why it can't be tried. It is called on another thread and must not wait.
+pub fn end(target: Target, grace: Option<Duration>, done: impl FnOnce(io::Result<usize>) + Send + 'static) {
+    let (since, told, done) = (Instant::now(), HashSet::new(), Box::new(done));
+    let ending = Ending { target, grace, since, sent: None, empty_since: None, told, done };
+    let mut queue = queue();
+    queue.new.push(ending);
+    if queue.works {
+        return;
+    }
+    match thread::Builder::new().name("tree-ender".into()).spawn(work) {
+        Ok(_) => queue.works = true,
+        Err(e) => {
+            let refused = take(&mut queue.new);
+            drop(queue);
+            refused.into_iter().for_each(|ending| (ending.done)(Err(io::Error::new(e.kind(), e.to_string()))));
+        }
+    }
 }
 
-/// Every living process of the session whose leader is or was `root`: same session or group, descendants, and whoever
-/// carries the session's cookie in its environment. Never this process, the keeper or the host. Zombies are gone.
-pub fn scan(root: Process, id: SessionId) -> Vec<Process> {
-    Census::take(id).members(root)
-}
-
-/// Living processes with the session's cookie that were started at `start_time` (clock ticks after boot) or later.
-pub(crate) fn scan_cookie(id: SessionId, start_time: u64) -> Vec<Process> {
-    let census = Census::take(id);
-    let young = |p: &Process| p.start_time >= start_time && !Census::is_ours(p.pid);
-    let living = |p: &u32| census.all.get(p).filter(|s| !s.zombie).map(|s| s.process);
-    census.cookies.iter().filter_map(living).filter(young).collect()
+/// Kills, and waits until nothing is left; says how many don't end.
+pub fn kill(target: Target) -> io::Result<usize> {
+    let (done, ended) = mpsc::channel();
+    end(target, None, move |left| drop(done.send(left)));
+    ended.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that ends processes died")))
 }
 
 /// Sends a signal; false when that process is gone (also when another has its pid now).
@@ -59,38 +72,140 @@ pub fn signal(process: &Process, signal: i32) -> io::Result<bool> {
     }
 }
 
-/// Kills until a scan is empty, for a few seconds at most; gives what couldn't be killed. Ends a fork loop, too.
-pub fn kill_all(root: Process, id: SessionId) -> Vec<Process> {
-    kill_found(|| scan(root, id))
+/// A tree that is to end.
+struct Ending {
+    target: Target,
+    grace: Option<Duration>,
+    since: Instant,
+    /// The signal its processes got last.
+    sent: Option<Signal>,
+    /// Nothing was found since then.
+    empty_since: Option<Instant>,
+    /// Who was killed: once is enough.
+    told: HashSet<Process>,
+    done: Box<dyn FnOnce(io::Result<usize>) + Send>,
 }
 
-/// Kills what `find` finds until it finds nothing more, or the time is over.
-pub(crate) fn kill_found(find: impl Fn() -> Vec<Process>) -> Vec<Process> {
-    let until = Instant::now() + KILL_TIME;
-    let mut killed = HashSet::new();
-    let mut empty = 0;
-    loop {
-        let found = find();
-        empty = if found.is_empty() { empty + 1 } else { 0 };
-        if empty == EMPTY_LOOKS || Instant::now() >= until {
-            return found;
-        }
-        let mut dying = Vec::new();
-        let mut fresh = false;
-        for process in &found {
-            if let Ok(Some(pidfd)) = open(process) {
-                fresh |= send(&pidfd, Signal::KILL).unwrap_or(false) && killed.insert(*process);
-                if dying.len() < WATCHED {
-                    dying.push(pidfd);
-                }
-            }
-        }
-        if !fresh && empty == 0 {
-            // Only such as were killed before: one of them must go before there is anything new to see.
-            let mut fds: Vec<_> = dying.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
-            let _ = poll(&mut fds, Some(&PASS_TIME));
+/// Endings that the thread hasn't taken yet. Bounded by who may ask: one a session.
+struct Queue {
+    new: Vec<Ending>,
+    works: bool,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { new: Vec::new(), works: false });
+
+fn queue() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A thread that dies must not be waited for by those who come later.
+struct Works;
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let mut queue = queue();
+            queue.works = false;
+            queue.new.clear(); // who waits sees it
         }
     }
+}
+
+/// The thread: until there is nothing more to end.
+fn work() {
+    let _works = Works;
+    let mut endings: Vec<Ending> = Vec::new();
+    loop {
+        {
+            let mut queue = queue();
+            endings.append(&mut queue.new);
+            if endings.is_empty() {
+                queue.works = false;
+                return;
+            }
+        }
+        let began = Instant::now();
+        let mut census = Census::take();
+        let mut living = Vec::new();
+        // Those who fork faster than a census is taken: who has come since is looked for at once.
+        loop {
+            let mut killed = false;
+            living.clear();
+            endings = endings.into_iter().filter_map(|e| e.step(&census, &mut living, &mut killed)).collect();
+            if !killed {
+                break;
+            }
+            census = census.and_then(|mut census| census.go_on().map(|()| census));
+        }
+        if !endings.is_empty() {
+            wait_for_a_death(&living, LOOK.max(began.elapsed() * LOOK_SHARE));
+        }
+    }
+}
+
+impl Ending {
+    /// Nothing when it is over. `killed`: somebody was, who may have forked before.
+    fn step(mut self, census: &io::Result<Census>, living: &mut Vec<OwnedFd>, killed: &mut bool) -> Option<Ending> {
+        let late = self.since.elapsed() > self.grace.unwrap_or_default() * 2 + KILL_BOUND;
+        let census = match census {
+            Ok(census) => census,
+            Err(e) if late => {
+                (self.done)(Err(io::Error::new(e.kind(), format!("its processes can't be looked for: {e}"))));
+                return None;
+            }
+            Err(_) => return Some(self), // such as too many open files: it may pass
+        };
+        let found = census.find(self.target);
+        self.empty_since = if found.is_empty() { self.empty_since.or(Some(Instant::now())) } else { None };
+        let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
+        if gone || late {
+            (self.done)(Ok(found.len()));
+            return None;
+        }
+        let wanted = self.wanted();
+        // Of what comes later, such as a program's last helpers, only SIGKILL spares nobody.
+        let fresh = self.sent.replace(wanted) != Some(wanted) || wanted == Signal::KILL;
+        for process in found {
+            match open(&process) {
+                Ok(Some(pidfd)) => {
+                    if fresh && (wanted != Signal::KILL || self.told.insert(process)) {
+                        tell(&process, &pidfd, wanted);
+                        *killed |= wanted == Signal::KILL;
+                    }
+                    if living.len() < WATCHED {
+                        living.push(pidfd);
+                    }
+                }
+                Ok(None) => {}
+                Err(e) => tracing::warn!(pid = process.pid, error = %e, "a process can't be signalled"),
+            }
+        }
+        Some(self)
+    }
+
+    fn wanted(&self) -> Signal {
+        match self.grace {
+            Some(grace) if self.since.elapsed() < grace => Signal::HUP,
+            Some(grace) if self.since.elapsed() < grace * 2 => Signal::TERM,
+            _ => Signal::KILL,
+        }
+    }
+}
+
+fn tell(process: &Process, pidfd: &OwnedFd, wanted: Signal) {
+    // A stopped process hears only when it goes on.
+    let signals = if wanted == Signal::KILL { &[wanted][..] } else { &[wanted, Signal::CONT] };
+    for signal in signals {
+        if let Err(e) = send(pidfd, *signal) {
+            tracing::warn!(pid = process.pid, error = %e, "a process can't be signalled");
+        }
+    }
+}
+
+fn wait_for_a_death(living: &[OwnedFd], at_most: Duration) {
+    let mut fds: Vec<_> = living.iter().map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
+    let left = Timespec { tv_sec: at_most.as_secs().cast_signed(), tv_nsec: at_most.subsec_nanos().into() };
+    let _ = poll(&mut fds, Some(&left)); // an error only means another look
 }
 
 fn named(signal: i32) -> io::Result<Signal> {
@@ -126,93 +241,19 @@ fn send(pidfd: &OwnedFd, signal: Signal) -> io::Result<bool> {
     }
 }
 
-/// All processes at about one moment.
-struct Census {
-    all: HashMap<u32, stat::Stat>,
-    /// Those with the wanted cookie.
-    cookies: HashSet<u32>,
-}
-
-impl Census {
-    fn take(id: SessionId) -> Census {
-        let cookie = format!("{ID_VARIABLE}={id}").into_bytes();
-        let mut census = Census { all: HashMap::new(), cookies: HashSet::new() };
-        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-        for pid in entries.filter_map(|e| e.file_name().to_str()?.parse().ok()) {
-            let Ok(stat) = stat::read(pid) else { continue };
-            census.all.insert(pid, stat);
-            // Other people's environments can't be read, the kernel's own threads have none.
-            if !stat.zombie && fs::read(format!("/proc/{pid}/environ")).is_ok_and(|env| has(&env, &cookie)) {
-                census.cookies.insert(pid);
-            }
-        }
-        census
-    }
-
-    fn members(&self, root: Process) -> Vec<Process> {
-        let leader = self.all.get(&root.pid);
-        let reused = leader.is_some_and(|l| l.process != root); // then the number says nothing
-        let living = || self.all.values().filter(|s| !s.zombie);
-        let belongs = |s: &stat::Stat| {
-            let numbered = s.session == root.pid || s.group == root.pid;
-            // With the leader gone its number may have had another life as a stranger's session: ours were adopted by
-            // the keeper, or carry the cookie.
-            let surely = leader.is_some() || self.is_adopted(s);
-            self.cookies.contains(&s.process.pid) || (numbered && !reused && surely)
-        };
-        let mut found: HashSet<u32> = living().filter(|s| belongs(s)).map(|s| s.process.pid).collect();
-        if !reused && leader.is_some() {
-            found.insert(root.pid);
-        }
-        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        living().for_each(|s| children.entry(s.parent).or_default().push(s.process.pid));
-        found.retain(|pid| !Self::is_ours(*pid));
-        let mut open: Vec<u32> = found.iter().copied().collect();
-        while let Some(pid) = open.pop() {
-            for child in children.get(&pid).into_iter().flatten() {
-                if !Self::is_ours(*child) && found.insert(*child) {
-                    open.push(*child);
-                }
-            }
-        }
-        living().map(|s| s.process).filter(|p| found.contains(&p.pid)).collect()
-    }
-
-    /// This process (the host, where sessions are ended) and the keeper.
-    fn is_ours(pid: u32) -> bool {
-        let keeper = KEEPER.load(Ordering::Relaxed);
-        pid == std::process::id() || (keeper != 0 && pid == keeper)
-    }
-
-    /// True where a chain of parents leads to the keeper.
-    fn is_adopted(&self, of: &stat::Stat) -> bool {
-        let keeper = KEEPER.load(Ordering::Relaxed);
-        let mut parent = of.parent;
-        // A census isn't of one moment: a reused pid could close a circle.
-        for _ in 0..self.all.len() {
-            match self.all.get(&parent) {
-                _ if keeper != 0 && parent == keeper => return true,
-                Some(stat) => parent = stat.parent,
-                None => return false,
-            }
-        }
-        false
-    }
-}
-
-/// True when one of the variables is exactly `variable`.
-fn has(environ: &[u8], variable: &[u8]) -> bool {
-    environ.split(|b| *b == 0).any(|v| v == variable)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::shim::ID_VARIABLE, *};
+    use crate::model::SessionId;
     use std::{
         io::{BufRead, BufReader},
         os::unix::process::CommandExt,
         process::{Child, Command, Stdio},
     };
+
+    fn scan(target: Target) -> Vec<Process> {
+        Census::take().unwrap().find(target)
+    }
 
     /// A shell as leader of its own group, with the cookie; ended with all its tree, also when a test fails.
     struct Leader {
@@ -239,13 +280,17 @@ mod tests {
         }
 
         fn pids(&self) -> HashSet<u32> {
-            scan(self.root, self.id).into_iter().map(|p| p.pid).collect()
+            scan(self.target()).into_iter().map(|p| p.pid).collect()
+        }
+
+        fn target(&self) -> Target {
+            Target::Tree(self.root, self.id)
         }
     }
 
     impl Drop for Leader {
         fn drop(&mut self) {
-            kill_all(self.root, self.id);
+            let _ = kill(self.target());
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -260,7 +305,7 @@ mod tests {
         let wanted: HashSet<u32> =
             leader.line.split(' ').map(|n| n.parse().unwrap()).chain([leader.root.pid]).collect();
         assert_eq!(leader.pids(), wanted);
-        assert_eq!(kill_all(leader.root, leader.id), []);
+        assert_eq!(kill(leader.target()).unwrap(), 0);
         leader.child.wait().unwrap();
         assert_eq!(leader.pids(), HashSet::new());
     }
@@ -270,7 +315,7 @@ mod tests {
         let mut leader = Leader::start(0xa2, true, "setsid sleep 1000 >/dev/null & echo $!");
         leader.child.wait().unwrap();
         assert_eq!(leader.pids(), HashSet::from([leader.line.parse().unwrap()]));
-        assert_eq!(kill_all(leader.root, leader.id), []);
+        assert_eq!(kill(leader.target()).unwrap(), 0);
     }
 
     #[test]
@@ -278,7 +323,7 @@ mod tests {
         let leader = Leader::start(0xa3, false, "echo; exec sleep 1000");
         assert_eq!(leader.pids(), HashSet::from([leader.root.pid]));
         let earlier = Process { start_time: leader.root.start_time - 1, ..leader.root };
-        assert_eq!(scan(earlier, leader.id), []);
+        assert_eq!(scan(Target::Tree(earlier, leader.id)), []);
         assert!(!signal(&earlier, libc::SIGKILL).unwrap());
         assert!(signal(&leader.root, libc::SIGKILL).unwrap());
     }
@@ -287,7 +332,7 @@ mod tests {
     fn zombies_are_gone() {
         let leader = Leader::start(0xa4, true, "echo; exec sleep 1000");
         assert!(signal(&leader.root, libc::SIGKILL).unwrap());
-        kill_found(|| scan(leader.root, leader.id)); // waits for the death; nobody reaps it
+        kill(leader.target()).unwrap(); // waits for the death; nobody reaps it
         assert!(stat::read(leader.root.pid).unwrap().zombie);
         assert_eq!(leader.pids(), HashSet::new());
     }
@@ -295,14 +340,14 @@ mod tests {
     #[test]
     fn a_fork_loop_ends() {
         let leader = Leader::start(0xa5, true, "f() { sleep 1000 & sh -c 'exit 0'; f & }; echo; f; f; wait");
-        assert_eq!(kill_all(leader.root, leader.id), []);
+        assert_eq!(kill(leader.target()).unwrap(), 0);
         assert_eq!(leader.pids(), HashSet::new());
     }
 
     #[test]
     fn this_process_is_never_found() {
         let own = stat::read(std::process::id()).unwrap().process;
-        assert!(scan(own, SessionId([0xa6; 16])).iter().all(|p| p.pid != own.pid));
+        assert!(scan(Target::Tree(own, SessionId([0xa6; 16]))).iter().all(|p| p.pid != own.pid));
     }
 
     #[test]

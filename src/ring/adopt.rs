@@ -65,6 +65,7 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<(Ring, Adopted), RingError> {
     }
     let walked = walk(&memory, tail, head);
     let next = walked.last.map_or(hint, |last| last.next().max(hint));
+    let memory = std::sync::Arc::new(memory);
     let mut ring = Ring { memory, id, tail, head, next, given_back: head.saturating_sub(RING_BYTES as u64) };
     let mut records = walked.records;
     let lost = match walked.damaged_at {

@@ -24,7 +24,7 @@ fn check(image: &[u8], wanted: &[&Model]) {
     let (ring, adopted) = Ring::adopt(memfd(image)).unwrap();
     let wrong: Vec<String> = wanted.iter().map_while(|model| model.agrees(&adopted).err()).collect();
     assert!(wrong.len() < wanted.len(), "{}", wrong.join("\n"));
-    let stores = ring.memory.journal.borrow().clone();
+    let stores = ring.memory.journal.lock().unwrap().clone();
     let mut killed = image.to_vec();
     for (offset, bytes) in stores {
         let (_, again) = Ring::adopt(memfd(&killed)).unwrap();
@@ -44,13 +44,13 @@ fn kill_everywhere(ops: &[Op]) {
     }
     before_it.iter().enumerate().for_each(|(now, op)| run(&mut ring, &mut model, op, at(now as u64)));
     let mut left = image(&ring);
-    ring.memory.journal.borrow_mut().clear();
+    ring.memory.journal.lock().unwrap().clear();
     let before = model.clone();
     run(&mut ring, &mut model, last, at(ops.len() as u64));
     let after = &model;
     let landing = matches!(last, Op::Land(Packet::Output(_))) && before != *after;
     let mut was_read = false;
-    for (offset, bytes) in ring.memory.journal.borrow().iter() {
+    for (offset, bytes) in ring.memory.journal.lock().unwrap().iter() {
         let either = [&before, after];
         check(
             &left,

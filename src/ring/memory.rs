@@ -40,11 +40,13 @@ pub(super) struct Memory {
     base: NonNull<u8>,
     /// Every change in order, so that tests can cut it anywhere.
     #[cfg(test)]
-    pub(super) journal: std::cell::RefCell<Vec<(usize, Vec<u8>)>>,
+    pub(super) journal: std::sync::Mutex<Vec<(usize, Vec<u8>)>>,
 }
 
 // SAFETY: the mapping belongs to this value alone, and nothing about it is bound to the thread that made it.
 unsafe impl Send for Memory {}
+// SAFETY: words are atomics. Ranges are touched by the ring alone, which is never shared; others see its heartbeat word.
+unsafe impl Sync for Memory {}
 
 impl Memory {
     /// New, zeroed.
@@ -72,7 +74,7 @@ impl Memory {
             fd: Arc::new(fd),
             base,
             #[cfg(test)]
-            journal: std::cell::RefCell::default(),
+            journal: std::sync::Mutex::default(),
         };
         memory.place(0, FILE_BYTES, 0)?;
         memory.place(FILE_BYTES, RING_BYTES, DATA_AT)?;
@@ -104,7 +106,7 @@ impl Memory {
     pub(super) fn store(&self, offset: usize, value: u64) {
         self.word(offset).store(value, Ordering::Release);
         #[cfg(test)]
-        self.journal.borrow_mut().push((offset, value.to_ne_bytes().to_vec()));
+        self.journal.lock().unwrap().push((offset, value.to_ne_bytes().to_vec()));
     }
 
     /// The word at a position.
@@ -118,7 +120,7 @@ impl Memory {
     }
 
     /// Lets `write` fill `len` bytes at a position.
-    pub(super) fn fill<T>(&mut self, pos: u64, len: usize, write: impl FnOnce(&mut [u8]) -> T) -> T {
+    pub(super) fn fill<T>(&self, pos: u64, len: usize, write: impl FnOnce(&mut [u8]) -> T) -> T {
         assert!(len <= RING_BYTES);
         let at = offset_of(pos);
         // A page fault under a read(2) can fail when the process is being killed, and what was read would be gone: each
@@ -128,12 +130,12 @@ impl Memory {
             unsafe { self.base.as_ptr().add(page).write_volatile(0) };
         }
         // SAFETY: in the mapping, as above; the file can't shrink (sealed); the bytes are initialized (a file's). The
-        // slice is the only way to them while it lives: `self` is borrowed, it is shorter than the data, so it doesn't
+        // slice is the only way to them while it lives: the ring that asks is borrowed for it, it is shorter than the data, so it doesn't
         // meet itself in the second mapping, and no other process has the ring mapped (one owner).
         let window = unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(at), len) };
         let out = write(window);
         #[cfg(test)]
-        self.journal.borrow_mut().push((at, window.to_vec()));
+        self.journal.lock().unwrap().push((at, window.to_vec()));
         out
     }
 
@@ -155,7 +157,7 @@ impl Memory {
             let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             rustix::fs::fallocate(&self.fd, hole, offset as u64, len)?;
             #[cfg(test)]
-            self.journal.borrow_mut().push((offset, vec![0; len as usize]));
+            self.journal.lock().unwrap().push((offset, vec![0; len as usize]));
             at += len;
         }
         Ok(())

@@ -30,7 +30,12 @@ use crate::model::{KIB, Kind, LogTime, Record, Seq, SessionId, Stamp};
 use bytes::Bytes;
 use layout::{HEADER_BYTES, Header, PACKET_AT, State, record_bytes};
 use memory::Memory;
-use std::{io, num::NonZeroU16, os::fd::OwnedFd, sync::Arc};
+use std::{
+    io,
+    num::NonZeroU16,
+    os::fd::OwnedFd,
+    sync::{Arc, Weak},
+};
 
 pub use adopt::{Adopted, RingError};
 
@@ -46,7 +51,7 @@ pub const MAX_RECORDS: u64 = (RING_BYTES / HEADER_BYTES) as u64;
 pub const MAX_LANDING: usize = 3840;
 
 const GIVE_BACK: u64 = 64 * KIB as u64; // drained bytes that make a hole worth a system call in the way of the data
-const GIVE_BACK_IDLE: u64 = memory::PAGE; // the same at a heartbeat: one call a second is always cheap
+const GIVE_BACK_IDLE: u64 = memory::PAGE; // the same when it is tidied: one call a second is always cheap
 
 /// Where a ring reads from: a PTY in packet mode (TIOCPKT), or a fake.
 pub trait PtySource {
@@ -92,7 +97,7 @@ pub struct Full;
 /// Positions count bytes since the ring was made and never wrap; a place in the data is a position modulo its size.
 #[derive(Debug)]
 pub struct Ring {
-    memory: Memory,
+    memory: Arc<Memory>,
     id: SessionId,
     tail: u64,
     head: u64,
@@ -103,7 +108,7 @@ pub struct Ring {
 impl Ring {
     /// A new ring for session `id`; its first record gets the number `first`.
     pub fn create(id: SessionId, first: Seq) -> io::Result<Ring> {
-        let memory = Memory::create()?;
+        let memory = Arc::new(Memory::create()?);
         layout::write_page(&memory, id, first);
         Ok(Ring { memory, id, tail: 0, head: 0, next: first, given_back: 0 })
     }
@@ -208,7 +213,7 @@ impl Ring {
         if tail == self.tail {
             return;
         }
-        self.advance(log); // what the records told is kept before they are gone: the time, and for the last, its number
+        advance(&self.memory, log); // what the records told is kept before they are gone: the time, and for the last, its number
         if tail == self.head {
             self.memory.store(layout::NEXT, self.next.0);
         }
@@ -219,9 +224,13 @@ impl Ring {
         }
     }
 
-    /// The heartbeat: the session's time has come to `log`. Also gives drained memory back.
-    pub fn beat(&mut self, log: LogTime) {
-        self.advance(log);
+    /// Its heartbeat, for whoever beats for many rings.
+    pub fn pulse(&self) -> Pulse {
+        Pulse(Arc::downgrade(&self.memory))
+    }
+
+    /// Gives drained memory back, to the page.
+    pub fn tidy(&mut self) {
         self.give_back(GIVE_BACK_IDLE);
     }
 
@@ -233,12 +242,6 @@ impl Ring {
     /// What [`Ring::set_modes`] kept, 0 at first.
     pub fn modes(&self) -> u64 {
         self.memory.load(layout::MODES)
-    }
-
-    fn advance(&mut self, log: LogTime) {
-        if log.0 > self.memory.load(layout::HEARTBEAT) {
-            self.memory.store(layout::HEARTBEAT, log.0);
-        }
     }
 
     fn free(&self) -> usize {
@@ -268,10 +271,31 @@ impl Ring {
         let reused = (self.head + HEADER_BYTES as u64).saturating_sub(RING_BYTES as u64);
         let from = self.given_back.max(reused).next_multiple_of(memory::PAGE);
         let to = self.tail - self.tail % memory::PAGE;
-        // A hole that can't be made costs memory, nothing else: the next heartbeat tries again.
+        // A hole that can't be made costs memory, nothing else: the next try comes with the next drain.
         if from >= to || self.memory.punch(from, to).is_ok() {
             self.given_back = self.given_back.max(to);
         }
+    }
+}
+
+/// The heartbeat of a ring. It keeps no ring alive.
+#[derive(Debug)]
+pub struct Pulse(Weak<Memory>);
+
+impl Pulse {
+    /// The session's time has come to `log`. False: the ring is gone. Only on the thread of the ring's owner, which
+    /// advances the same word.
+    pub fn beat(&self, log: LogTime) -> bool {
+        self.0.upgrade().is_some_and(|memory| {
+            advance(&memory, log);
+            true
+        })
+    }
+}
+
+fn advance(memory: &Memory, log: LogTime) {
+    if log.0 > memory.load(layout::HEARTBEAT) {
+        memory.store(layout::HEARTBEAT, log.0);
     }
 }
 

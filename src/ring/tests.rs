@@ -118,7 +118,7 @@ fn numbers_modes_and_time_survive_an_empty_ring() {
     output(&mut ring, b"a", 9);
     ring.release(Seq(41));
     ring.set_modes(0b101);
-    ring.beat(LogTime(77));
+    ring.pulse().beat(LogTime(77));
     let (mut ring, adopted) = adopt_again(ring);
     let wanted = Adopted { id: ID, records: vec![], log_time: LogTime(77), modes: 0b101, next: Seq(42), lost: None };
     assert_eq!(adopted, wanted);
@@ -136,7 +136,7 @@ fn drained_memory_is_given_back() {
         }
         let kept = ring.next_seq().0 - 3;
         ring.release(Seq(kept));
-        ring.beat(LogTime(round));
+        ring.tidy();
         assert!(pages(&ring) <= 8, "three records stay, {} pages", pages(&ring));
         let (again, adopted) = adopt_again(ring);
         assert_eq!(adopted.records.iter().map(|r| r.seq.0).collect::<Vec<_>>(), [kept + 1, kept + 2]);
@@ -144,7 +144,7 @@ fn drained_memory_is_given_back() {
         ring = again;
     }
     ring.release(Seq(u64::MAX));
-    ring.beat(LogTime(99));
+    ring.tidy();
     assert!(pages(&ring) <= 2, "header page and the page of the head, {} pages", pages(&ring));
 }
 
@@ -300,7 +300,7 @@ pub(super) fn run(ring: &mut Ring, model: &mut Model, op: &Op, now: Stamp) {
         }
         Op::Beat => {
             model.log = model.log.max(now.log.0);
-            ring.beat(now.log);
+            ring.pulse().beat(now.log);
         }
         Op::Modes(modes) => {
             model.modes = *modes;
@@ -352,7 +352,7 @@ proptest! {
             let _ = ring.put(Kind::Typed, b"x", at(1));
             ring.release(Seq(u64::MAX));
             prop_assert!(ring.is_empty());
-            ring.beat(LogTime(1));
+            ring.pulse().beat(LogTime(1));
             prop_assert_eq!(output(&mut ring, b"goes on", 2).seq, Seq(ring.next_seq().0 - 1));
         }
     }

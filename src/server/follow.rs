@@ -3,10 +3,11 @@
 //! Pulled: nothing is read before the connection asks for the next frames, and a connection that isn't read doesn't ask. It
 //! costs a cursor and one page of records.
 
-use super::resolve::{Ground, ground, plan};
+use super::look;
+use super::resolve::{check, ground, plan};
 use super::sessions::find;
 use super::{App, failed, no_answer};
-use crate::follow::{Follow, Frame, Plan};
+use crate::follow::{End, Follow, Frame, Look, Plan, Reader};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp};
 use crate::session::messages::{Describe, Now};
 use crate::session::{LogView, SessionActor, wall_now};
@@ -27,7 +28,7 @@ const AGAIN: Duration = Duration::from_millis(10);
 
 /// A reading under way.
 pub(super) struct Reading {
-    follow: Follow,
+    follow: Box<dyn Reader>,
     view: LogView,
     session: Addr<SessionActor>,
     next: Seq,
@@ -39,6 +40,7 @@ pub(super) struct Reading {
     asked: Option<(Stamp, Instant)>,
     /// Something came that may end the log.
     look: bool,
+    end: Option<End>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -55,20 +57,71 @@ impl Reading {
         name: &str,
         query: FollowQuery,
     ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
-        let found = find(app, name).await?;
-        let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
-        let ground = ground(app, query, snapshot);
-        let (ground, plan) = web::block(move || plan(&ground).map(|plan| (ground, plan))).await.map_err(failed)??;
-        let (give_up, given_up) = watch::channel(false);
-        Ok((Reading::new(ground, plan, found.addr, given_up), give_up))
+        Reading::planned(app, name, query, |plan| plan).await
     }
 
-    fn new(ground: Ground, plan: Plan, session: Addr<SessionActor>, given_up: watch::Receiver<bool>) -> Reading {
+    /// As [`Reading::resolve`], of a turn's reply: where no pattern is given, the program's prompt or quiet ends it.
+    pub(super) async fn for_reply(
+        app: &App,
+        name: &str,
+        query: FollowQuery,
+    ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
+        let (quiet, first) = (app.config.ask.quiet, app.config.wait.first);
+        let for_reply = move |plan: Plan| Plan { conditions: plan.conditions.clone().for_reply(quiet, first), ..plan };
+        Reading::planned(app, name, query, for_reply).await
+    }
+
+    async fn planned(
+        app: &App,
+        name: &str,
+        query: FollowQuery,
+        change: impl FnOnce(Plan) -> Plan,
+    ) -> Result<(Reading, watch::Sender<bool>), ApiError> {
+        check(&query, app.config.wait.first)?;
+        let found = find(app, name).await?;
+        let snapshot = found.addr.send(Describe).await.map_err(no_answer)?;
+        let (give_up, given_up) = watch::channel(false);
+        if query.is_about_the_screen() {
+            let plan = look::plan(app, &query, &snapshot, &found.addr).await?;
+            let (view, next) = (LogView::new(snapshot.feed.clone(), app.log()), plan.next.seq);
+            let look = Box::new(Look::new(plan, wall_now()));
+            return Ok((Reading::new(look, view, next, found.addr, given_up), give_up));
+        }
+        let ground = ground(app, query, snapshot);
+        let (ground, plan) = web::block(move || plan(&ground).map(|plan| (ground, plan))).await.map_err(failed)??;
+        let plan = change(plan);
         let next = plan.scan_from.seq;
-        let newest = ground.view.feed().newest();
-        let follow = Follow::new(plan, wall_now());
-        let (page, state) = (VecDeque::new(), State::New);
-        Reading { follow, view: ground.view, session, next, page, newest, given_up, state, asked: None, look: true }
+        let follow = Box::new(Follow::new(plan, wall_now()));
+        Ok((Reading::new(follow, ground.view, next, found.addr, given_up), give_up))
+    }
+
+    fn new(
+        follow: Box<dyn Reader>,
+        view: LogView,
+        next: Seq,
+        session: Addr<SessionActor>,
+        given_up: watch::Receiver<bool>,
+    ) -> Reading {
+        let (newest, page, state) = (view.feed().newest(), VecDeque::new(), State::New);
+        Reading { follow, view, session, next, page, newest, given_up, state, asked: None, look: true, end: None }
+    }
+
+    /// Another reading of the same log; with the end of a line as [`Reading::resolve`] gives it.
+    pub(super) fn again(&self, plan: Plan) -> (Reading, watch::Sender<bool>) {
+        let (give_up, given_up) = watch::channel(false);
+        let next = plan.scan_from.seq;
+        let follow = Box::new(Follow::new(plan, wall_now()));
+        (Reading::new(follow, self.view.clone(), next, self.session.clone(), given_up), give_up)
+    }
+
+    /// What it reads; nothing where it looks at the screen.
+    pub(super) fn plan(&self) -> Option<&Plan> {
+        self.follow.plan()
+    }
+
+    /// How it ended.
+    pub(super) fn end(&self) -> Option<&End> {
+        self.end.as_ref()
     }
 
     /// The next frames; nothing when the reading is over.
@@ -95,7 +148,7 @@ impl Reading {
         while out.is_empty() && self.state == State::Open {
             if *self.given_up.borrow() {
                 let told = self.session.send(Now).await.map_err(no_answer)?;
-                self.follow.abandon(told.now, out);
+                self.end = self.follow.abandon(told.now, out);
                 self.state = State::Over;
                 return Ok(());
             }
@@ -118,7 +171,8 @@ impl Reading {
             self.next = record.seq.next();
             self.look |= record.kind != Kind::Output;
             taken += record.body.len();
-            if self.follow.record(&record, out).is_some() {
+            self.end = self.follow.record(&record, out);
+            if self.end.is_some() {
                 self.state = State::Over;
                 return;
             }
@@ -151,11 +205,11 @@ impl Reading {
         }
         self.look = false;
         self.asked = Some((told.now, Instant::now()));
-        let end = match self.follow.time(told.now, out) {
+        self.end = match self.follow.time(told.now, out) {
             None => self.follow.end_of_log(told.now, told.live, out),
             end => end,
         };
-        if end.is_some() {
+        if self.end.is_some() {
             self.state = State::Over;
         }
         Ok(())

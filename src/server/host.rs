@@ -1,11 +1,12 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
 
-use super::{App, Facts, auth, routes};
+use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
-use crate::session::{Birth, Services, Tuning};
+use crate::session::screen::Screens;
+use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
@@ -27,7 +29,7 @@ const EXIT_STORE: i32 = 70;
 
 /// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
 pub fn host_main(paths: &Paths, config: Config) -> bool {
-    start_tracing(&config);
+    start_tracing(&config, paths);
     let (link, handover) = match take_over() {
         Ok(taken) => taken,
         Err(e) => {
@@ -45,14 +47,15 @@ pub fn host_main(paths: &Paths, config: Config) -> bool {
     }
 }
 
-fn start_tracing(config: &Config) {
+fn start_tracing(config: &Config, paths: &Paths) {
     // the web server's own words at `info` say nothing about sessions; who wants them names its module
     let words = match config.host.log.contains("actix_server") || config.host.log == "off" {
         true => config.host.log.clone(),
         false => format!("actix_server=warn,{}", config.host.log),
     };
     let filter = tracing_subscriber::EnvFilter::try_new(words).unwrap_or_default();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let lines = lines.with_writer(HostLog::new(&paths.host_log(), config.host.log_bytes));
     match config.host.log_format {
         LogFormat::Text => lines.init(),
         LogFormat::Json => lines.json().init(),
@@ -112,18 +115,20 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Resul
     let opened = open(paths, &config, sessions).map_err(|e| e.to_string())?;
     let listener =
         bind(&paths.socket).map_err(|e| format!("the socket {} can't be made: {e}", paths.socket.display()))?;
+    let tcp = tcp::bind(paths, &config.http, generation == 1)?;
     let facts = Facts {
         generation,
         keeper_pid: Arc::new(AtomicU32::new(keeper_pid)),
         since: began,
         state_dir: paths.state.display().to_string(),
         socket: paths.socket.display().to_string(),
+        tcp: tcp::Serving::default(),
     };
     let host = Host { config: Arc::new(config), link: link.clone(), facts: Arc::new(facts), uri: paths.uri().into() };
     let result = actix::System::new().block_on(async move {
         link.adopted();
         tracing::info!(generation, held, sessions = opened.births.len(), took = ?began.elapsed(), "the host is up");
-        host.run(opened, listener).await
+        host.run(opened, listener, tcp).await
     });
     if let Err(e) = std::fs::remove_file(&paths.socket) {
         tracing::debug!(error = %e, "the socket was gone already");
@@ -140,7 +145,7 @@ struct Host {
 }
 
 impl Host {
-    async fn run(self, opened: Opened, listener: UnixListener) -> Result<(), String> {
+    async fn run(self, opened: Opened, listener: UnixListener, tcp: Option<tcp::Bound>) -> Result<(), String> {
         let Opened { store, meta, births, orphans } = opened;
         for orphan in orphans {
             self.link.drop_session(orphan).await;
@@ -150,20 +155,29 @@ impl Host {
         let sweeper = Sweeper::start(store.clone(), meta.clone())
             .map_err(|e| format!("the thread for retention can't be started: {e}"))?;
         let shutdown = Arc::new(Shutdown::default());
-        let supervisor = self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone());
-        let config = self.config.clone();
-        let app =
-            App { supervisor: supervisor.clone(), store, meta, config, shutdown: shutdown.clone(), facts: self.facts };
-        let server =
-            HttpServer::new(move || WebApp::new().app_data(web::Data::new(app.clone())).configure(routes::configure))
-                .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
-                .max_connections(MAX_CONNECTIONS)
-                .on_connect(auth::on_connect)
-                .disable_signals()
-                .shutdown_timeout(2)
-                .listen_uds(listener)
-                .map_err(|e| format!("the socket can't be served: {e}"))?
-                .run();
+        let changes = Arc::new(Changes::default());
+        let supervisor =
+            self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone(), changes.clone());
+        let app = App {
+            supervisor: supervisor.clone(),
+            store,
+            meta,
+            config: self.config.clone(),
+            shutdown: shutdown.clone(),
+            facts: self.facts,
+            changes,
+            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
+            asks: Arc::default(),
+            requests: Requests::default(),
+            local: auth::Local::default(),
+            health: Arc::new(Health::new(writer.clone(), self.link.clone())),
+            gate: tcp.as_ref().map(|bound| bound.gate.clone()),
+        };
+        let over_tcp = app.facts.tcp.clone();
+        if let Some(bound) = tcp {
+            tcp::serve(bound, &app, &over_tcp)?;
+        }
+        let server = local_server(app, listener).map_err(|e| format!("the socket can't be served: {e}"))?;
         let handle = server.handle();
         let serving = actix_rt::spawn(server);
         self.link.ready();
@@ -183,6 +197,7 @@ impl Host {
             tracing::error!("the log could not be flushed whole; the rings hold the rest");
         }
         shutdown.flushed();
+        over_tcp.stop().await;
         handle.stop(true).await;
         if let Err(e) = serving.await {
             tracing::warn!(error = %e, "the server ended badly");
@@ -209,6 +224,7 @@ impl Host {
         meta: Arc<Meta>,
         births: Vec<Birth>,
         shutdown: Arc<Shutdown>,
+        changes: Arc<Changes>,
     ) -> Addr<Supervisor> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let arbiters: Vec<_> = (0..cores.min(MAX_ARBITERS)).map(|_| Arbiter::new().handle()).collect();
@@ -218,14 +234,33 @@ impl Host {
                 store,
                 meta,
                 tuning,
+                changes,
                 writer: writer.clone(),
                 keeper: self.link.clone(),
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
+                screens: Screens::start(),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone())
+            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
     }
+}
+
+fn local_server(app: App, listener: UnixListener) -> io::Result<actix_web::dev::Server> {
+    let check = actix_web::middleware::from_fn;
+    let local = app.local.clone();
+    let server = HttpServer::new(move || {
+        let app = WebApp::new().app_data(web::Data::new(app.clone()));
+        app.configure(routes::configure).wrap(check(auth::check))
+    })
+    .workers(1) // handlers only pass messages on; a second thread would take a core from the sessions
+    .max_connections(gate::local_connections(MAX_CONNECTIONS))
+    .h1_allow_half_closed(false) // who has gone shall not be answered: a search would go on for nobody
+    .on_connect(move |connection, data| auth::on_local(&local, connection, data))
+    .disable_signals()
+    .shutdown_timeout(2)
+    .listen_uds(listener)?;
+    Ok(server.run())
 }
 
 /// A socket of ours alone. One that a dead host left is replaced: the lock on the state folder says that it is dead.

@@ -1,27 +1,47 @@
-//! HTTP and WebSocket for clients on the local socket, and the host process itself.
+//! HTTP and WebSocket for clients on the local socket and over TCP, and the host process itself.
 //!
 //! A handler checks, asks an actor, answers; it holds no state of its own. Every follow is a reader with a cursor: it is
 //! pulled by its connection and never pushed to.
 
+mod asks;
+mod attach;
 mod auth;
+mod before;
+mod events;
 mod follow;
+mod frames;
+mod gate;
+mod health;
 mod host;
+mod hostlog;
+mod lobby;
+mod metrics;
+mod names;
+mod look;
 mod resolve;
 mod routes;
+mod screen;
+mod search;
 mod sessions;
+mod tcp;
+mod tokens;
+mod turns;
 mod typing;
+mod watching;
 mod ws;
 
 pub use host::{host_main, store_options};
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
+use crate::session::Changes;
 use crate::supervisor::{Shutdown, Supervisor};
 use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
+use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -32,6 +52,14 @@ pub(crate) struct App {
     config: Arc<Config>,
     shutdown: Arc<Shutdown>,
     facts: Arc<Facts>,
+    requests: metrics::Requests,
+    local: auth::Local,
+    health: Arc<health::Health>,
+    /// With TCP.
+    gate: Option<Arc<gate::Gate>>,
+    asks: Arc<asks::Asks>,
+    changes: Arc<Changes>,
+    searches: Arc<Semaphore>,
 }
 
 /// What doesn't change while a host runs.
@@ -41,6 +69,7 @@ pub(crate) struct Facts {
     since: Instant,
     state_dir: String,
     socket: String,
+    tcp: tcp::Serving,
 }
 
 impl App {

@@ -3,15 +3,16 @@
 //! Resolved once, by the host, on a blocking thread (it may have to look into the store). On a reconnect the client hands the
 //! resolved start back, and gets the same plan again.
 
+use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
 use crate::model::{Cursor, Event, Kind, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
-use crate::session::summary::{Summary, TurnMark};
+use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
 use crate::stop::{Conditions, Input, Inputs};
-use crate::wire::{ApiError, Code, FollowQuery};
+use crate::wire::{ApiError, Code, Content, FollowQuery};
 use std::time::Duration;
 
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
@@ -47,22 +48,32 @@ pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Groun
     Ground { query, snapshot, view, meta: app.meta.clone(), generation, wait_first }
 }
 
+/// Refuses a query that could never be answered, before anything is looked for.
+pub(super) fn check(query: &FollowQuery, default_first: Duration) -> Result<(), ApiError> {
+    conditions(query, default_first).map(drop)
+}
+
 /// The plan. Blocking.
 pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     let Ground { query, snapshot, generation, .. } = ground;
-    if query.id.is_some_and(|id| id != snapshot.info.id) {
-        let what =
-            format!("session {:?} is another one now: the one that was followed is gone", snapshot.info.name.as_str());
-        return Err(ApiError::new(Code::NoSuchSession, what));
+    unless_replaced(query, snapshot)?;
+    if query.times && (query.lines.is_some() || !matches!(query.content, Content::Chars | Content::Base64)) {
+        return Err(usage("times=1 goes with content=chars or content=base64, and without lines"));
     }
     let conditions = conditions(query, ground.wait_first)?;
-    let start = start(ground, conditions.is_wait())?;
+    let start = start(ground, &conditions)?;
     let sum = &snapshot.summary;
     let run = match &start.turn {
         Some(mark) => mark.run,
         None => run_at(ground, start.at)?,
     };
     let masks = masks(ground, &start)?;
+    let ended = sum.status.filter(|_| conditions.is_exit_alone() && run == sum.run && has_ended(sum));
+    let (size, before) = match &start.turn {
+        _ if query.times => before(ground, start.at)?,
+        Some(mark) => (mark.size, None),
+        None => (sum.size, None),
+    };
     Ok(Plan {
         session: snapshot.info.name.clone(),
         id: snapshot.info.id,
@@ -72,7 +83,8 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
             .as_ref()
             .map(|t| t.turn)
             .or_else(|| sum.turn.as_ref().filter(|t| t.seq < start.at.seq).map(|t| t.turn)),
-        size: start.turn.as_ref().map_or(sum.size, |t| t.size),
+        ended,
+        size,
         scan_from: start.scan_from,
         start: start.at,
         start_log: start.log,
@@ -82,6 +94,8 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         lines: query.lines,
         content: query.content,
         events_all: query.events_all,
+        times: query.times,
+        before,
         conditions,
         masks,
         follow: query.follow,
@@ -89,11 +103,29 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
     })
 }
 
+/// A name may stand for another session by the time a reading is taken up again.
+pub(super) fn unless_replaced(query: &FollowQuery, snapshot: &Snapshot) -> Result<(), ApiError> {
+    match query.id.is_none_or(|id| id == snapshot.info.id) {
+        true => Ok(()),
+        false => {
+            let name = snapshot.info.name.as_str();
+            let what = format!("session {name:?} is another one now: the one that was followed is gone");
+            Err(ApiError::new(Code::NoSuchSession, what))
+        }
+    }
+}
+
 fn conditions(query: &FollowQuery, default_first: Duration) -> Result<Conditions, ApiError> {
     let duration = |text: &Option<String>| text.as_deref().map(parse_duration).transpose().map_err(usage);
     let (idle, first) = (duration(&query.wait_idle)?, duration(&query.wait_first)?);
     Conditions::parse(&query.until, &query.until_line, &query.until_literal, idle, first.or(Some(default_first)))
+        .map(|conditions| conditions.or_exit(query.exit))
         .map_err(usage)
+}
+
+/// Of the newest run.
+pub(super) fn has_ended(sum: &Summary) -> bool {
+    matches!(sum.phase, Phase::Ended { .. } | Phase::Restarting { .. })
 }
 
 fn usage(error: impl std::fmt::Display) -> ApiError {
@@ -104,13 +136,15 @@ fn unreadable(error: Unreadable) -> ApiError {
     failed(error)
 }
 
-fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
+fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
     let sum = &ground.snapshot.summary;
     if let Some(at) = ground.query.start {
         return at_cursor(ground, at);
     }
     match ground.query.since.as_deref() {
-        None if !is_wait => Ok(plain(Cursor::at(Seq(1)))),
+        None if !conditions.is_wait() => Ok(plain(Cursor::at(Seq(1)))),
+        // about a state, not about what was written: nothing before has to be read
+        None if conditions.is_exit_alone() && ground.query.content == Content::None => Ok(now(ground)),
         None => match sum.turn.as_ref().filter(|t| t.run == sum.run) {
             Some(mark) => Ok(at_turn(mark.clone())),
             None => Ok(plain(Cursor::at(sum.run_start))),
@@ -124,7 +158,10 @@ fn start(ground: &Ground, is_wait: bool) -> Result<Start, ApiError> {
                 let n = number.parse::<u64>().map_err(|_| usage(format!("bad turn {number:?}: write turn:N")))?;
                 turn(ground, n)?.map(at_turn).ok_or_else(|| no_turn(ground, &format!("no turn {n}")))
             }
-            None => Ok(plain(first_since(ground, point_in_time(text, ground.snapshot.now.wall)?)?)),
+            None => {
+                let wall = point_in_time(text, ground.snapshot.now.wall)?;
+                ground.view.first_since(wall, sum.seq).map(|seq| plain(Cursor::at(seq))).map_err(unreadable)
+            }
         },
     }
 }
@@ -162,7 +199,8 @@ fn at_cursor(ground: &Ground, at: Cursor) -> Result<Start, ApiError> {
     Ok(plain(at))
 }
 
-fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
+/// The mark of a turn, if there is one. Blocking.
+pub(super) fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> {
     if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
         return Ok(Some(mark.clone()));
     }
@@ -189,7 +227,7 @@ fn turn_from_log(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> 
     }
 }
 
-fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {
+pub(super) fn point_in_time(text: &str, now: Wall) -> Result<Wall, ApiError> {
     if let Ok(ago) = parse_duration(text) {
         let micros = i64::try_from(ago.as_micros()).unwrap_or(i64::MAX);
         return Ok(Wall(now.0.saturating_sub(micros)));
@@ -208,22 +246,51 @@ fn bound(text: &str) -> Result<Bound, ApiError> {
         .map_err(|_| usage(format!("bad end {text:?}: write a time such as 2026-02-01T03:40:00Z, or @SEQ")))
 }
 
-/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found.
-fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
-    let (mut low, mut high) = (1, ground.snapshot.summary.seq.0 + 1);
+/// The first record that is not older. The wall clock can jump: where it did, one of several such places is found. Looked for
+/// from the end, in steps that double: what is much older isn't read.
+pub(super) fn first_since(ground: &Ground, wall: Wall) -> Result<Cursor, ApiError> {
+    let end = ground.snapshot.summary.seq.0 + 1;
+    let older = |seq: u64| -> Result<Option<u64>, ApiError> {
+        let found = ground.view.read(Seq(seq), 1).map_err(unreadable)?;
+        Ok(found.first().filter(|record| record.at.wall < wall).map(|record| record.seq.0))
+    };
+    let (mut low, mut high, mut back) = (1, end, 1);
+    while back < end {
+        match older(end - back)? {
+            Some(seq) => {
+                low = seq + 1;
+                break;
+            }
+            None => high = end - back,
+        }
+        back *= 2;
+    }
     while low < high {
         let middle = low + (high - low) / 2;
-        let found = ground.view.read(Seq(middle), 1).map_err(unreadable)?;
-        match found.first() {
-            Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
-            _ => high = middle,
+        match older(middle)? {
+            Some(seq) => low = seq + 1,
+            None => high = middle,
         }
     }
     Ok(Cursor::at(Seq(low)))
 }
 
+/// The last turn that began before a place.
+pub(super) fn turn_before(ground: &Ground, at: Cursor) -> Result<Option<u64>, ApiError> {
+    let newest = ground.snapshot.summary.turn.as_ref().map_or(0, |mark| mark.turn);
+    let (mut low, mut high) = (0, newest); // turn `low` began before it, or there is none
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        match turn(ground, middle)? {
+            Some(mark) if Cursor::at(mark.seq) < at => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok((low > 0).then_some(low))
+}
+
 /// In which run a place lies: the next event of a run that follows it says so.
-fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
+pub(super) fn run_at(ground: &Ground, at: Cursor) -> Result<u32, ApiError> {
     let sum = &ground.snapshot.summary;
     let mut next = at.seq;
     for _ in 0..RUN_PAGES {

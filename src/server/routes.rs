@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, auth, follow, sessions, typing, ws};
+use super::{App, attach, events, follow, health, metrics, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -12,26 +12,32 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     });
     config.app_data(json).service(
         web::scope("/v1")
-            .wrap(actix_web::middleware::from_fn(auth::check))
             .route("/version", web::get().to(version))
             .route("/status", web::get().to(status))
             .route("/stop", web::post().to(stop))
+            .route("/search", web::get().to(search::search))
+            .route("/events", web::get().to(events::events))
             .route("/sessions", web::get().to(sessions::list))
             .route("/sessions", web::post().to(sessions::create))
             .service(
                 web::scope("/sessions/{name}")
                     .route("", web::get().to(sessions::show))
                     .route("", web::delete().to(sessions::remove))
-                    .route("/turns", web::post().to(typing::turn))
+                    .route("/turns", web::get().to(turns::list))
+                    .route("/turns", web::post().to(turns::turn))
+                    .route("/turns/{turn}", web::get().to(turns::reply))
                     .route("/input", web::post().to(typing::input))
                     .route("/keys", web::post().to(typing::keys))
                     .route("/resize", web::post().to(sessions::resize))
                     .route("/signal", web::post().to(sessions::signal))
                     .route("/restart", web::post().to(sessions::restart))
                     .route("/log", web::get().to(follow::log))
+                    .route("/attach", web::get().to(attach::attach))
+                    .route("/screen", web::get().to(screen::show))
                     .route("/follow", web::get().to(ws::follow)),
             ),
     );
+    config.route("/healthz", web::get().to(health::healthz)).route("/metrics", web::get().to(metrics::metrics));
     config.default_service(web::to(unknown));
 }
 
@@ -59,7 +65,7 @@ async fn status(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
         sessions: live,
         state_dir: app.facts.state_dir.clone(),
         socket: app.facts.socket.clone(),
-        listen: Vec::new(),
+        listen: app.facts.tcp.addresses(),
         store: StoreStatus { bytes: stats.bytes, segments: stats.segments },
     }))
 }

@@ -1,4 +1,4 @@
-//! Typing: turns, input, keys. One shape behind three verbs.
+//! Typing: turns, input, keys. One shape behind three verbs; `turns` has its own file.
 
 use super::sessions::{find, key};
 use super::{App, failed, no_answer};
@@ -8,7 +8,7 @@ use crate::session::messages::Type;
 use crate::session::typist::Manner;
 use crate::session::{digest, digest_text};
 use crate::terminal::paste::typed_bytes;
-use crate::wire::{ApiError, Code, InputRequest, KeysRequest, Receipt, TurnRequest};
+use crate::wire::{ApiError, Code, InputRequest, KeysRequest, Receipt};
 use actix_web::{HttpRequest, HttpResponse, web};
 use std::time::Duration;
 
@@ -17,24 +17,17 @@ type Answer = Result<HttpResponse, ApiError>;
 /// What is typed at once at most: 4 MiB is more than any prompt; the body limit is above it.
 const MAX_TEXT: usize = 4 * crate::model::MIB;
 /// The longest time a sender may wait. A day is longer than any connection lives.
-const LONGEST_WAIT: Duration = Duration::from_secs(86400);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_secs(86400);
 
-struct Wanted {
-    text: RawString,
-    manner: Manner,
-    keys: Vec<String>,
-    from: Option<String>,
-    timeout_ms: Option<u64>,
-}
-
-pub(super) async fn turn(
-    app: web::Data<App>,
-    name: web::Path<String>,
-    request: HttpRequest,
-    body: web::Json<TurnRequest>,
-) -> Answer {
-    let TurnRequest { text, from, timeout_ms } = body.into_inner();
-    submit(&app, &name, &request, Wanted { text, manner: Manner::Submit, keys: Vec::new(), from, timeout_ms }).await
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) text: RawString,
+    pub(super) manner: Manner,
+    pub(super) keys: Vec<String>,
+    pub(super) from: Option<String>,
+    pub(super) timeout_ms: Option<u64>,
+    /// See [`Type::asked`].
+    pub(super) asked: Option<String>,
 }
 
 pub(super) async fn input(
@@ -45,7 +38,8 @@ pub(super) async fn input(
 ) -> Answer {
     let InputRequest { text, raw, from, timeout_ms } = body.into_inner();
     let manner = if raw { Manner::Verbatim } else { Manner::Paste };
-    submit(&app, &name, &request, Wanted { text, manner, keys: Vec::new(), from, timeout_ms }).await
+    let wanted = Wanted { text, manner, keys: Vec::new(), from, timeout_ms, asked: None };
+    Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?))
 }
 
 pub(super) async fn keys(
@@ -59,10 +53,12 @@ pub(super) async fn keys(
         return Err(ApiError::new(Code::Usage, "no keys are given"));
     }
     let text = RawString::default();
-    submit(&app, &name, &request, Wanted { text, manner: Manner::Verbatim, keys, from, timeout_ms }).await
+    let wanted = Wanted { text, manner: Manner::Verbatim, keys, from, timeout_ms, asked: None };
+    Ok(HttpResponse::Ok().json(submit(&app, &name, &request, wanted).await?))
 }
 
-async fn submit(app: &App, name: &str, request: &HttpRequest, wanted: Wanted) -> Answer {
+/// Types it, and says where it stands in the log.
+pub(super) async fn submit(app: &App, name: &str, request: &HttpRequest, wanted: Wanted) -> Result<Receipt, ApiError> {
     let key = key(request)?;
     if wanted.text.0.len() > MAX_TEXT {
         return Err(ApiError::new(
@@ -76,13 +72,12 @@ async fn submit(app: &App, name: &str, request: &HttpRequest, wanted: Wanted) ->
     let timeout = wanted.timeout_ms.map_or(app.config.send.timeout, Duration::from_millis).min(LONGEST_WAIT);
     let from = wanted.from.unwrap_or_else(|| "cli".to_owned());
     let text = wanted.text.0;
-    let typing = Type { text, manner: wanted.manner, keys: wanted.keys, key, from, timeout };
+    let typing = Type { text, manner: wanted.manner, keys: wanted.keys, key, from, timeout, asked: wanted.asked };
     if let Some(receipt) = earlier(app, &typing).await? {
-        return Ok(HttpResponse::Ok().json(receipt));
+        return Ok(receipt);
     }
     let found = find(app, name).await?;
-    let receipt = found.addr.send(typing).await.map_err(no_answer)??;
-    Ok(HttpResponse::Ok().json(receipt))
+    found.addr.send(typing).await.map_err(no_answer)?
 }
 
 /// The receipt that was given under this key long ago; newer ones the session itself knows.

@@ -1,4 +1,4 @@
-//! `…/follow`: a reading over a WebSocket.
+//! `…/follow`: a reading over a WebSocket; and lines of any other kind over one.
 //!
 //! The actor pulls: its stream is polled only while the connection takes what was written, so a client that doesn't read
 //! stops the reading, not the session.
@@ -6,16 +6,19 @@
 use super::App;
 use super::follow::Reading;
 use crate::follow::Frame;
-use crate::wire::{ApiError, ErrorBody, FollowQuery, raw_frame};
+use crate::wire::{ApiError, Code, ErrorBody, FollowQuery, raw_frame};
 use actix::{Actor, ActorContext, AsyncContext, StreamHandler};
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
+use futures_util::stream::LocalBoxStream;
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::sync::watch;
 
 /// Connections through proxies live from it, and a dead one is found.
 const PING: Duration = Duration::from_secs(20);
+/// How long a client may take to answer a close. 5 s: one that is there answers at once, one that isn't holds a connection.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 /// What a client may say is short.
 const MAX_FRAME: usize = 4 * crate::model::KIB;
 
@@ -65,6 +68,8 @@ impl StreamHandler<Frames> for WsConnection {
     fn handle(&mut self, Frames(frames): Frames, ctx: &mut Self::Context) {
         let frames = match frames {
             Ok(frames) => frames,
+            // its session's actor is gone, another comes: the client goes on at its cursor
+            Err(error) if error.code == Code::Stopping => return ctx.close(Some(CloseCode::Restart.into())),
             Err(error) => return ctx.text(serde_json::to_string(&ErrorBody { error }).unwrap_or_default()),
         };
         for frame in frames {
@@ -76,8 +81,14 @@ impl StreamHandler<Frames> for WsConnection {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+        close(CloseCode::Normal.into(), ctx);
     }
+}
+
+/// Says goodbye, and goes when it is answered, or a little later.
+fn close(reason: CloseReason, ctx: &mut WebsocketContext<WsConnection>) {
+    ctx.close(Some(reason));
+    ctx.run_later(CLOSE_PATIENCE, |_, ctx| ctx.stop());
 }
 
 impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
@@ -86,14 +97,74 @@ impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
             Ok(Message::Ping(data)) => ctx.pong(&data),
             Ok(Message::Text(text)) => match serde_json::from_str::<Said>(&text) {
                 Ok(Said::Timeout) => drop(self.give_up.send_replace(true)),
-                Err(_) => ctx.close(Some((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into())),
+                Err(_) => close((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into(), ctx),
             },
             Ok(Message::Close(reason)) => {
                 ctx.close(reason);
                 ctx.stop();
             }
             Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Binary(_) | Message::Continuation(_)) => ctx.close(Some(CloseCode::Unsupported.into())),
+            Ok(Message::Binary(_) | Message::Continuation(_)) => close(CloseCode::Unsupported.into(), ctx),
+            Err(_) => ctx.stop(),
+        }
+    }
+}
+
+/// Lines of JSON, as they come.
+pub(super) type Lines = LocalBoxStream<'static, Result<Vec<String>, ApiError>>;
+
+/// A connection over which lines go out and nothing comes in.
+pub(super) struct LineSocket {
+    lines: Option<Lines>,
+}
+
+impl LineSocket {
+    /// Answers the upgrade.
+    pub(super) fn start(
+        lines: Lines,
+        request: &HttpRequest,
+        body: web::Payload,
+    ) -> Result<HttpResponse, actix_web::Error> {
+        WsResponseBuilder::new(LineSocket { lines: Some(lines) }, request, body).frame_size(MAX_FRAME).start()
+    }
+}
+
+impl Actor for LineSocket {
+    type Context = WebsocketContext<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(PING, |_, ctx| ctx.ping(b""));
+        if let Some(lines) = self.lines.take() {
+            ctx.add_stream(futures_util::StreamExt::map(lines, Page));
+        }
+    }
+}
+
+struct Page(Result<Vec<String>, ApiError>);
+
+impl StreamHandler<Page> for LineSocket {
+    fn handle(&mut self, Page(page): Page, ctx: &mut Self::Context) {
+        match page {
+            Ok(lines) => lines.into_iter().for_each(|line| ctx.text(line)),
+            Err(error) => ctx.text(serde_json::to_string(&ErrorBody { error }).unwrap_or_default()),
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+    }
+}
+
+impl StreamHandler<Result<Message, ProtocolError>> for LineSocket {
+    fn handle(&mut self, message: Result<Message, ProtocolError>, ctx: &mut Self::Context) {
+        match message {
+            Ok(Message::Ping(data)) => ctx.pong(&data),
+            Ok(Message::Pong(_) | Message::Nop) => {}
+            Ok(Message::Close(reason)) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Ok(_) => ctx.close(Some((CloseCode::Unsupported, "nothing is to be said here").into())),
             Err(_) => ctx.stop(),
         }
     }

@@ -4,27 +4,32 @@
 //! one way: `reading` (PTY to ring to feed); what is typed comes through `typing`; runs begin and end in `running`; process
 //! trees are ended in `ending`.
 
+use super::answering::Answering;
+use super::attached::Attached;
+use super::changes::{self, Changes, What};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::info;
 use super::messages::{Describe, Leave, Now, Resize, RunEnded, SignalOnce, Snapshot, Told};
+use super::screen::{ScreenActor, Screens};
 use super::stage::Stage;
 use super::summary::Summary;
 use super::typing::Tickets;
 use super::typist::Typist;
 use crate::keeper::Link;
 use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Event, Process, Record, Seq, SessionId, Status, format_duration};
+use crate::model::{Event, Process, Record, Seq, SessionId, Size, Status, format_duration};
 use crate::pty::PtyFd;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
-use crate::wire::{ApiError, Code};
+use crate::wire::{ApiError, Code, SessionInfo};
 use actix::prelude::*;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
 
 /// What every session's actor needs of its host.
 #[derive(Clone)]
@@ -39,10 +44,14 @@ pub struct Services {
     pub keeper: Link,
     /// Who hears that a run has ended.
     pub ended: Recipient<RunEnded>,
+    /// Where screens are drawn.
+    pub screens: Screens,
     /// Goes into the environment of programs.
     pub host_uri: Arc<str>,
     /// Times.
     pub tuning: Tuning,
+    /// For those who watch all sessions.
+    pub changes: Arc<Changes>,
 }
 
 /// Times that the configuration sets.
@@ -60,12 +69,16 @@ pub struct SessionActor {
     pub(super) services: Services,
     pub(super) sum: Summary,
     pub(super) feed: Arc<Feed>,
-    pub(super) clock: Clock,
+    pub(super) clock: Rc<Clock>,
     pub(super) io: Option<Io>,
     pub(super) stage: Stage,
     pub(super) typist: Typist,
     pub(super) tickets: Tickets,
     pub(super) modes: Modes,
+    pub(super) attached: Attached,
+    pub(super) answering: Answering,
+    /// The screen, while somebody has use for it.
+    pub(super) screen: Option<Addr<ScreenActor>>,
     /// Events that didn't fit into the ring, in order. At most one run's end and what belongs to it.
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
@@ -75,6 +88,8 @@ pub struct SessionActor {
     pub(super) exit_at_birth: Option<Status>,
     /// `restart` was asked for: the end of this run is not the end of the session.
     pub(super) restarting: bool,
+    /// Dropped without a word by a panic.
+    alive: Option<oneshot::Sender<()>>,
 }
 
 /// The PTY and the ring of one run. It outlives the run while other processes hold the terminal.
@@ -89,23 +104,34 @@ pub(super) struct Io {
     pub(super) paused: bool,
     /// A future waits for room to write.
     pub(super) writer_waits: bool,
+    /// A timer is set that makes the ring give memory back.
+    pub(super) tidies: bool,
 }
 
 /// A summary is saved after so much output, to keep the fold at the next start short: 8 MiB fold in about 10 ms.
 const SAVE_EACH: u64 = 8 * crate::model::MIB as u64;
-/// The ring's heartbeat: after a crash, log time goes on at most so much earlier than it had been.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// So long after something was stored, the ring gives the memory of it back.
+const TIDY: Duration = Duration::from_secs(1);
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
-    pub(super) fn resting(meta: SessionMeta, services: Services, sum: Summary, feed: Arc<Feed>) -> SessionActor {
+    pub(super) fn resting(
+        meta: SessionMeta,
+        services: Services,
+        sum: Summary,
+        feed: Arc<Feed>,
+        alive: oneshot::Sender<()>,
+    ) -> SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
-            clock: Clock::from(sum.at.log),
+            clock: Rc::new(Clock::from(sum.at.log)),
             saved_at: sum.output,
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
+            attached: Attached::default(),
+            answering: Answering::default(),
+            screen: None,
             owed: VecDeque::new(),
             ending: None,
             reason: None,
@@ -117,6 +143,7 @@ impl SessionActor {
             io: None,
             exit_at_birth: None,
             restarting: false,
+            alive: Some(alive),
         }
     }
 
@@ -135,7 +162,17 @@ impl SessionActor {
             self.note(|batch, id| Some(batch.put_turn(id, mark.turn, &serde_json::to_vec(&mark).ok()?)));
         }
         self.feed.push(record);
+        if let Some(what) = What::of(event) {
+            self.services.changes.note(&self.meta.name, self.meta.id, seq, what);
+        }
         Some(seq)
+    }
+
+    /// The session has ended for good: if that is a failure, those who watch hear why.
+    pub(super) fn note_failure(&self) {
+        if let Some(reason) = self.reason.as_deref().map(changes::cut) {
+            self.services.changes.note(&self.meta.name, self.meta.id, self.sum.seq, What::Failed { reason });
+        }
     }
 
     /// As [`SessionActor::put`], but an event that finds no room is kept and goes in later, in order.
@@ -149,6 +186,14 @@ impl SessionActor {
     pub(super) fn room_came(&mut self, upto: Seq, ctx: &mut Context<Self>) {
         let Some(io) = &mut self.io else { return };
         io.ring.release(upto);
+        if !std::mem::replace(&mut io.tidies, true) {
+            ctx.run_later(TIDY, |act, _| {
+                if let Some(io) = &mut act.io {
+                    io.tidies = false;
+                    io.ring.tidy();
+                }
+            });
+        }
         while let Some(event) = self.owed.pop_front() {
             if self.put(&event).is_none() {
                 self.owed.push_front(event);
@@ -185,13 +230,23 @@ impl SessionActor {
         }
     }
 
+    pub(super) fn resize(&mut self, size: Size) -> Result<(), ApiError> {
+        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
+        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
+        pty.get_ref()
+            .resize(size)
+            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
+        self.put_surely(Event::Resize(size));
+        Ok(())
+    }
+
     pub(super) fn give_up_reason(&self) -> String {
         let policy = &self.meta.spec.restart;
         format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
     }
 
     /// True while another run goes on or will come. (A process that outlived its run may still write; nobody waits for it.)
-    fn is_live(&self) -> bool {
+    pub(super) fn is_live(&self) -> bool {
         info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.restarting
     }
 
@@ -215,12 +270,7 @@ impl Actor for SessionActor {
         self.arm_reading(ctx);
         self.pump_typing(ctx);
         self.catch_up(ctx);
-        ctx.run_interval(HEARTBEAT, |act, _| {
-            let log = act.clock.stamp().log;
-            if let Some(io) = &mut act.io {
-                io.ring.beat(log);
-            }
-        });
+        self.answering.begin_at(self.sum.output);
     }
 }
 
@@ -240,8 +290,9 @@ impl Handler<Describe> for SessionActor {
 
     fn handle(&mut self, _: Describe, _: &mut Context<Self>) -> Self::Result {
         let state = info::state(&self.sum, self.stage, self.reason.is_some());
+        let info = info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued());
         MessageResult(Snapshot {
-            info: info::describe(&self.meta, &self.sum, state, self.reason.clone(), self.typist.queued()),
+            info: SessionInfo { attached: self.attached.count(), ..info },
             summary: self.sum.clone(),
             feed: self.feed.clone(),
             now: self.clock.stamp(),
@@ -263,13 +314,7 @@ impl Handler<Resize> for SessionActor {
     type Result = Result<(), ApiError>;
 
     fn handle(&mut self, Resize(size): Resize, _: &mut Context<Self>) -> Self::Result {
-        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
-        let pty = self.io.as_ref().and_then(|io| io.pty.clone()).ok_or_else(|| self.not_running())?;
-        pty.get_ref()
-            .resize(size)
-            .map_err(|e| ApiError::new(Code::Failed, format!("the terminal can't be resized: {e}")))?;
-        self.put_surely(Event::Resize(size));
-        Ok(())
+        self.resize(size)
     }
 }
 
@@ -291,6 +336,9 @@ impl Handler<Leave> for SessionActor {
 
     fn handle(&mut self, _: Leave, ctx: &mut Context<Self>) {
         self.feed.close();
+        if let Some(alive) = self.alive.take() {
+            let _ = alive.send(()); // the host ends
+        }
         ctx.stop();
     }
 }

@@ -3,6 +3,7 @@
 //! What is here can be sent to the thread on which the actor will live; the PTY's readiness belongs to that thread.
 
 use super::actor::{Io, Services, SessionActor};
+use super::heart;
 use super::messages::{LeaderExited, RunEnded};
 use super::stage::Stage;
 use super::summary::{Phase, Summary};
@@ -17,7 +18,9 @@ use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
 use actix::prelude::*;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Records that were in the store and not on disk when the power went: numbers go on behind so many more. No program makes
 /// so many within the longest commit interval.
@@ -74,12 +77,12 @@ impl Birth {
         Birth { meta, sum, stored: Seq(0), adopted: None }
     }
 
-    /// The actor, on the thread where it will live.
-    pub fn into_actor(self, services: Services) -> SessionActor {
-        let Birth { meta, sum, stored, adopted } = self;
-        let feed = Feed::new(meta.id, stored);
+    /// The actor, on the thread where it will live, with a new feed that begins at `stored`. Where it ends without a word
+    /// through `alive`, it has panicked.
+    pub fn into_actor(self, services: Services, feed: Arc<Feed>, alive: oneshot::Sender<()>) -> SessionActor {
+        let Birth { meta, sum, adopted, .. } = self;
         services.writer.attach(&feed);
-        let mut actor = SessionActor::resting(meta, services, sum, feed);
+        let mut actor = SessionActor::resting(meta, services, sum, feed, alive);
         match adopted {
             Some(adoption) => actor.adopt(adoption),
             None => actor.mourn(),
@@ -92,12 +95,14 @@ impl SessionActor {
     fn adopt(&mut self, adoption: Adoption) {
         let Adoption { held, mut ring, modes, unstored, last_alive, lost, unfinished } = adoption;
         self.modes = Modes::unpack(modes);
+        self.answering.leave_out(self.sum.seq); // what was asked before, another host has answered
         if let Some(first) = unstored.first() {
             ring.release(Seq(first.seq.0 - 1));
         } else {
             ring.release(self.sum.seq);
         }
         self.feed.push_all(unstored);
+        heart::join(ring.pulse(), self.clock.clone());
         let mut io = Io::new(held.run, ring);
         io.process = Some(held.process);
         match PtyFd::new(held.master).and_then(PtyFd::watch) {
@@ -167,7 +172,7 @@ impl SessionActor {
             _ => typed_bytes(&text, self.modes.bracketed_paste()).unwrap_or_default(),
         };
         let (ticket, digest) = self.tickets.reopen(key.clone());
-        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner };
+        let job = Job { ticket, key: key.map(|(key, _)| key), digest, from: String::new(), text, manner, asked: None };
         if !self.typist.resume(job, bytes.into(), seq, turn, step) {
             self.tickets.forget(ticket); // in the middle of a write: what came of it can't be known
         }

@@ -1,7 +1,6 @@
 //! Ends a run's whole process tree: HUP, TERM, KILL, with a grace time between, until nothing of it is left.
 //!
-//! The end is that the tree is *empty*, not that the leader is gone. There is no event for "a stranger's child has
-//! exited", so the tree is looked at again and again, off the actor's thread.
+//! The end is that the tree is *empty*, not that the leader is gone: [`tree`] sees to that, on a thread of its own.
 
 use super::actor::SessionActor;
 use super::messages::End;
@@ -11,15 +10,8 @@ use crate::model::{Event, Process, SessionId, Status};
 use crate::pty::tree;
 use crate::wire::{ApiError, Code};
 use actix::prelude::*;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
-
-/// How often a tree that is ending is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-/// Looks in a row that must find nothing: one can miss a process that is just being forked or executed.
-const EMPTY_LOOKS: u32 = 2;
-/// A killed tree that isn't gone after this hangs in the kernel: it is said, and not waited for.
-const KILL_BOUND: Duration = Duration::from_secs(10);
 
 /// An end that is under way.
 #[derive(Default)]
@@ -114,41 +106,15 @@ impl SessionActor {
     }
 }
 
+/// Returns when nothing of the tree is left.
 pub(super) async fn end_tree(root: Process, id: SessionId, grace: Duration, force: bool) -> Result<(), ApiError> {
-    let began = Instant::now();
-    let mut looks = tokio::time::interval(LOOK);
-    let (mut sent, mut empty) = (0, 0);
-    loop {
-        looks.tick().await;
-        let step = if force { 2 } else { (began.elapsed().as_millis() / grace.as_millis().max(1)).min(2) };
-        let wanted = [libc::SIGHUP, libc::SIGTERM, libc::SIGKILL][usize::try_from(step).unwrap_or(2)];
-        let again = wanted == libc::SIGKILL || sent != wanted;
-        let left = tokio::task::spawn_blocking(move || look(root, id, again.then_some(wanted))).await;
-        let left = left.map_err(|e| ApiError::new(Code::Failed, format!("the process tree can't be ended: {e}")))?;
-        sent = wanted;
-        empty = if left == 0 { empty + 1 } else { 0 };
-        if empty == EMPTY_LOOKS {
-            return Ok(());
-        }
-        if began.elapsed() > grace * 2 + KILL_BOUND {
-            return Err(ApiError::new(
-                Code::Failed,
-                format!("{left} processes of the session don't end, even by SIGKILL"),
-            ));
-        }
+    let (done, ended) = oneshot::channel();
+    tree::end(tree::Target::Tree(root, id), (!force).then_some(grace), move |left| drop(done.send(left)));
+    let failed = |why: String| Err(ApiError::new(Code::Failed, why));
+    match ended.await {
+        Ok(Ok(0)) => Ok(()),
+        Ok(Ok(left)) => failed(format!("{left} processes of the session don't end, even by SIGKILL")),
+        Ok(Err(e)) => failed(format!("the process tree can't be ended: {e}")),
+        Err(_) => failed("the process tree can't be ended: its thread died".to_owned()),
     }
-}
-
-/// Sends the signal, if any, to all of the tree and says how many there were.
-fn look(root: Process, id: SessionId, send: Option<i32>) -> usize {
-    let left = tree::scan(root, id);
-    for (process, signal) in left.iter().flat_map(|p| send.map(|s| (p, s))) {
-        let signals = if signal == libc::SIGKILL { &[signal][..] } else { &[signal, libc::SIGCONT] };
-        for signal in signals {
-            if let Err(e) = tree::signal(process, *signal) {
-                tracing::warn!(pid = process.pid, error = %e, "a process can't be signalled");
-            }
-        }
-    }
-    left.len()
 }

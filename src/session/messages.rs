@@ -1,5 +1,6 @@
 //! What can be asked of a session's actor.
 
+use super::attached::Watcher;
 use super::summary::Summary;
 use super::typist::Manner;
 use crate::log::Feed;
@@ -45,6 +46,19 @@ pub struct Told {
     pub seq: Seq,
     /// See [`Snapshot::live`].
     pub live: bool,
+}
+
+/// The session's screen, and where its log ends: both in one turn.
+#[derive(Message)]
+#[rtype(result = "Opened")]
+pub struct OpenScreen;
+
+/// The answer to [`OpenScreen`].
+pub struct Opened {
+    /// To be asked by what [`super::screen`] offers.
+    pub screen: actix::Addr<super::screen::ScreenActor>,
+    /// See [`Now`].
+    pub told: Told,
 }
 
 /// Starts the next run.
@@ -98,7 +112,55 @@ pub struct Type {
     pub from: String,
     /// How long the program may take to read it.
     pub timeout: Duration,
+    /// Of an ask: when its reply is whole.
+    pub asked: Option<String>,
 }
+
+/// A client attaches. In one turn: it is counted, the session has its size where it leads, and it knows where to read on.
+#[derive(Message)]
+#[rtype(result = "Result<Watching, ApiError>")]
+pub struct Attach {
+    /// The client; it is attached as long as this is held elsewhere.
+    pub watcher: Arc<Watcher>,
+    /// Its word for itself.
+    pub client: String,
+}
+
+/// The answer to [`Attach`].
+pub struct Watching {
+    /// Whose.
+    pub id: SessionId,
+    /// The newest run.
+    pub run: u32,
+    /// How much of what this client typed is in the log.
+    pub typed: u64,
+    /// Where to read on.
+    pub feed: Arc<Feed>,
+}
+
+/// An attached client types. Answers when it is typed: false when it was not, as nothing runs.
+#[derive(Message)]
+#[rtype(result = "bool")]
+pub struct Keystrokes {
+    /// Who; the session's size follows it.
+    pub watcher: Arc<Watcher>,
+    /// Its word for itself.
+    pub client: String,
+    /// How much it has typed with this.
+    pub upto: u64,
+    /// At most [`crate::wire::TYPING_FRAME`].
+    pub keys: Vec<u8>,
+}
+
+/// The size of a client's terminal, or that of the session's, has changed.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Reassert(pub Arc<Watcher>);
+
+/// A client has gone: perhaps another one leads now.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Gone(pub Arc<Watcher>);
 
 /// Changes the terminal's size.
 #[derive(Message)]
@@ -121,7 +183,7 @@ pub struct End {
 pub struct SignalOnce(pub i32);
 
 /// The keeper reaped the leader of a run.
-#[derive(Message)]
+#[derive(Message, Clone, Copy)]
 #[rtype(result = "()")]
 pub struct LeaderExited {
     /// Which run.

@@ -1,13 +1,21 @@
 //! One session: pure machines (`summary`, `typist`) and the actor that runs their effects.
 
 mod actor;
+mod answering;
+mod attached;
 mod birth;
+mod changes;
 mod clock;
 mod ending;
+#[cfg(debug_assertions)]
+mod failpoint;
+mod heart;
 mod info;
 pub mod messages;
+mod picture;
 mod reading;
 mod running;
+pub mod screen;
 mod stage;
 pub mod summary;
 pub mod typist;
@@ -15,7 +23,10 @@ mod typing;
 mod view;
 
 pub use actor::{Services, SessionActor, Tuning};
+pub use attached::Watcher;
 pub use birth::{Adoption, Birth, Unfinished, known_to_keeper};
+pub use changes::{Changes, Noted, What};
 pub use clock::wall_now;
+pub use picture::{Answer, Keep, Picture, Redrawn};
 pub use typing::{digest, digest_text};
 pub use view::{LogView, Unreadable};

@@ -8,6 +8,7 @@ use crate::model::{Event, KIB, Record, SpanKind};
 use crate::ring::Landed;
 use actix::prelude::*;
 use std::io;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::Interest;
 
@@ -50,12 +51,15 @@ impl SessionActor {
             turn = self.read_once(&mut left, &mut taken);
         }
         self.feed.push_all(taken); // readers and writer are woken once
+        self.answer_queries(ctx);
+        self.read_ahead(ctx);
         match turn {
             Turn::More | Turn::Dry => self.arm_reading(ctx),
             Turn::Full => {
                 if let Some(io) = &mut self.io {
                     io.paused = true;
                 }
+                self.services.writer.counters().pauses.fetch_add(1, Ordering::Relaxed);
                 self.clock.pause();
             }
             Turn::Closed => self.hung_up(ctx),
@@ -71,9 +75,13 @@ impl SessionActor {
         });
         match landed {
             Ok(Landed::Output(record)) => {
+                #[cfg(debug_assertions)]
+                super::failpoint::landed(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
+                self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);
                 self.modes.scan(&record.body);
+                self.answering.look(&record, self.sum.output);
                 ring.set_modes(self.modes.pack());
                 self.sum.apply(&record);
                 taken.push(record);

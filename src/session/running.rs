@@ -6,6 +6,7 @@
 use super::actor::{Io, SessionActor};
 use super::birth::opaque;
 use super::ending::end_tree;
+use super::heart;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
 use super::stage::Stage;
 use super::summary::Phase;
@@ -17,11 +18,15 @@ use crate::pty::PtyFd;
 use crate::pty::shim::{ShimSpec, SpawnStep};
 use crate::ring::{MAX_RECORDS, Ring};
 use actix::prelude::*;
+use rustix::process::{Resource, getrlimit};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::time::Duration;
 
 /// After its leader's end a run's output is drained for so long, when other processes hold the terminal.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// Descriptors that no session may take: for the store, connections, and looking for the processes of those that end.
+const SPARE_FILES: u64 = 128;
 
 impl Handler<Start> for SessionActor {
     type Result = ResponseActFuture<Self, Result<(), StartError>>;
@@ -89,7 +94,10 @@ impl SessionActor {
             let ring =
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
+            spare_files(&fd)?;
             self.modes = Default::default();
+            self.answering.end_run(self.sum.seq);
+            heart::join(ring.pulse(), self.clock.clone());
             self.io = Some(Io::new(run, ring));
             self.put_surely(Event::Starting { run, size: self.meta.spec.size });
             Ok((run, fd))
@@ -190,6 +198,9 @@ impl SessionActor {
             Decision::GiveUp => self.reason = Some(self.give_up_reason()),
             Decision::Stay => {}
         }
+        if last {
+            self.note_failure();
+        }
         self.save_summary_if_due(true);
         let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
         let (durable, ended, keeper) =
@@ -264,8 +275,21 @@ impl Handler<LeaderExited> for SessionActor {
 
 impl Io {
     pub(super) fn new(run: u32, ring: Ring) -> Io {
-        Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false }
+        Io { run, ring, pty: None, process: None, closed: false, paused: false, writer_waits: false, tidies: false }
     }
+}
+
+/// Refuses a run that would leave too few descriptors to end the others. The lowest free number is taken, so it tells how
+/// many there are.
+fn spare_files(newest: &impl AsRawFd) -> Result<(), StartError> {
+    let Some(limit) = getrlimit(Resource::Nofile).current else { return Ok(()) };
+    if u64::try_from(newest.as_raw_fd()).unwrap_or(0) + SPARE_FILES < limit {
+        return Ok(());
+    }
+    let reason = format!(
+        "too many open files: of {limit} the host keeps {SPARE_FILES} to end sessions; start it under a higher `ulimit -Hn`"
+    );
+    Err(StartError::Exec { errno: libc::EMFILE, reason })
 }
 
 fn exec_reason(error: &SpawnError, shim: &ShimSpec) -> String {

@@ -17,6 +17,9 @@ pub const REMEMBERED_SENDS: usize = 64;
 /// Restarts older than the 100 newest never matter: `max_restarts` is capped by it.
 pub const REMEMBERED_RESTARTS: usize = 100;
 
+/// So many attached clients' typing is counted: a client that comes back after a crash is one of the newest.
+pub const REMEMBERED_CLIENTS: usize = 32;
+
 /// A turn, as far as readers need it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct TurnMark {
@@ -117,6 +120,9 @@ pub struct Summary {
     pub inputs: VecDeque<Seq>,
     /// The newest texts sent under a key, oldest first.
     pub sent: VecDeque<Sent>,
+    /// How much of what attached clients typed is in the log, by client, the one that typed last at the end.
+    #[serde(default)]
+    pub keystrokes: VecDeque<(String, u64)>,
     /// Input that is on its way.
     pub pending: Option<PendingInput>,
     /// When the newest run started.
@@ -152,6 +158,7 @@ impl Summary {
             turn: None,
             inputs: VecDeque::new(),
             sent: VecDeque::new(),
+            keystrokes: VecDeque::new(),
             pending: None,
             started_at: None,
             exited_at: None,
@@ -211,11 +218,17 @@ impl Summary {
                 }
             }
             Event::Input { turn, part, key, digest, submit, .. } => {
+                self.pending = Some(PendingInput { seq: record.seq, turn, submit, parts: (1, part.1), step: None });
+                if let Some((client, upto)) = key.as_ref().and_then(Key::of_keystrokes) {
+                    self.keystrokes.retain(|(other, _)| other != client);
+                    self.keystrokes.push_back((client.to_owned(), upto));
+                    self.keystrokes.drain(..self.keystrokes.len().saturating_sub(REMEMBERED_CLIENTS));
+                    return None; // single keys mask nothing that a later turn prints
+                }
                 if let Some(key) = key {
                     self.sent.push_back(Sent { key, digest, seq: record.seq, turn, run: self.run, done: false });
                     self.sent.drain(..self.sent.len().saturating_sub(REMEMBERED_SENDS));
                 }
-                self.pending = Some(PendingInput { seq: record.seq, turn, submit, parts: (1, part.1), step: None });
                 return self.input(record.seq, turn);
             }
             Event::Typed { of, step, .. } => self.typed(of, step),
@@ -276,7 +289,7 @@ impl Summary {
         let done = match step {
             Step::TextDone => !pending.submit,
             Step::EnterDone | Step::Abandoned => true,
-            Step::Text | Step::Enter => false,
+            Step::Text | Step::Enter | Step::Answer => false,
         };
         pending.step = Some(step);
         if done {
@@ -310,6 +323,7 @@ mod tests {
             submit: turn.is_some(),
             echo: true,
             text,
+            asked: None,
         }
     }
 
@@ -330,6 +344,21 @@ mod tests {
         sum.apply(&record(5, Event::Starting { run: 2, size: SIZE }));
         let mark = sum.apply(&record(6, input(Some(2)))).unwrap();
         assert!(mark.inputs.is_empty(), "another run's inputs are not repainted");
+    }
+
+    #[test]
+    fn what_attached_clients_typed_is_counted_and_pushes_nothing_out() {
+        let mut sum = Summary::new(SIZE);
+        sum.apply(&record(1, input(None)));
+        for (n, client, upto) in [(2, "a", 1), (3, "b", 7), (4, "a", 3)] {
+            let mut typed = input(None);
+            if let Event::Input { key, .. } = &mut typed {
+                *key = Some(Key::keystrokes(client, upto));
+            }
+            sum.apply(&record(n, typed));
+        }
+        assert_eq!(sum.keystrokes, [("b".to_owned(), 7), ("a".to_owned(), 3)]);
+        assert_eq!((sum.inputs.len(), sum.sent.len()), (1, 0));
     }
 
     #[test]

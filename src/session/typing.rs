@@ -30,6 +30,8 @@ struct Ticket {
     key: Option<Key>,
     digest: u32,
     replies: Vec<Reply>,
+    /// The answer doesn't wait for the disk: what a person types is in the ring, that is enough.
+    at_once: bool,
     /// Gives the text up. Ended with the text: a context looks at all it waits for whenever it wakes.
     patience: Option<SpawnHandle>,
 }
@@ -43,7 +45,7 @@ impl Tickets {
         let ticket = self.next;
         self.next += 1;
         let (key, digest) = key.map_or((None, 0), |(key, digest)| (Some(key), digest));
-        self.waiting.insert(ticket, Ticket { key, digest, replies: Vec::new(), patience: None });
+        self.waiting.insert(ticket, Ticket { key, digest, replies: Vec::new(), at_once: false, patience: None });
         (ticket, digest)
     }
 
@@ -93,7 +95,7 @@ impl SessionActor {
                 let result = if sent.done { Ok(receipt) } else { Err(unknown_outcome()) };
                 self.answer_when_durable(
                     self.sum.seq,
-                    Ticket { key: None, digest, replies: vec![reply], patience: None },
+                    Ticket { key: None, digest, replies: vec![reply], at_once: false, patience: None },
                     result,
                     ctx,
                 );
@@ -106,14 +108,17 @@ impl SessionActor {
             false => keys(&msg.keys, &self.modes)?,
         };
         let ticket = self.tickets.next;
-        let job = Job { ticket, key: msg.key.clone(), digest, from: msg.from, text, manner: msg.manner };
+        let job =
+            Job { ticket, key: msg.key.clone(), digest, from: msg.from, text, manner: msg.manner, asked: msg.asked };
         if self.typist.push(job).is_err() {
             let busy = format!("too much waits to be typed into session {:?} already", self.meta.name.as_str());
             return Err(ApiError::new(Code::NotReading, busy).hint("its program doesn't read"));
         }
         self.tickets.next += 1;
         let patience = Some(ctx.run_later(msg.timeout, move |act, ctx| act.abandon(ticket, ctx)));
-        self.tickets.waiting.insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply], patience });
+        self.tickets
+            .waiting
+            .insert(ticket, Ticket { key: msg.key, digest, replies: vec![reply], at_once: false, patience });
         self.pump_typing(ctx);
         Ok(answer)
     }
@@ -127,7 +132,7 @@ impl SessionActor {
 
     /// Types as far as it goes now.
     pub(super) fn pump_typing(&mut self, ctx: &mut Context<Self>) {
-        loop {
+        while self.type_answers(ctx) {
             match self.typist.next(self.clock.stamp().log) {
                 Act::Idle => return,
                 Act::Begin => self.begin_typing(),
@@ -151,21 +156,21 @@ impl SessionActor {
         let (echo, canonical) = lines.map_or((false, false), |l| (l.echo, l.canonical));
         let reading = Reading { echo, canonical, bracketed: self.modes.bracketed_paste() };
         let typed = match self.typist.beginning() {
-            Some((text, Manner::Verbatim)) => Ok(text.to_vec()),
+            Some((text, Manner::Verbatim | Manner::Keystrokes)) => Ok(text.to_vec()),
             Some((text, _)) => typed_bytes(text, reading.bracketed).map_err(|e| e.to_string()),
             None => return,
         };
         self.typist.begin(reading, typed);
     }
 
-    fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
+    pub(super) fn write(&mut self, bytes: &Bytes) -> io::Result<usize> {
         let Some(pty) = self.io.as_ref().and_then(|io| io.pty.as_ref()) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
         pty.try_io(Interest::WRITABLE, |pty| pty.write(bytes))
     }
 
-    fn arm_writing(&mut self, ctx: &mut Context<Self>) {
+    pub(super) fn arm_writing(&mut self, ctx: &mut Context<Self>) {
         let Some(io) = &mut self.io else { return };
         let Some(pty) = io.pty.clone().filter(|_| !io.writer_waits) else { return };
         io.writer_waits = true;
@@ -190,6 +195,7 @@ impl SessionActor {
 
     /// The run is over: nobody reads any more.
     pub(super) fn end_typing(&mut self) {
+        self.answering.end_run(self.sum.seq);
         for ticket in self.typist.end() {
             let error = self.not_running();
             if let Some(ticket) = self.tickets.waiting.remove(&ticket) {
@@ -215,7 +221,33 @@ impl SessionActor {
             Outcome::Refused(why) => failed(ApiError::new(Code::Refused, why)),
             Outcome::Ended => failed(self.not_running()),
         };
+        if ticket.at_once {
+            return ticket.replies.into_iter().for_each(|reply| drop(reply.send(result.clone())));
+        }
         self.answer_when_durable(last, ticket, result, ctx);
+    }
+
+    /// Types what a person types: it is answered when it is typed.
+    pub(super) fn type_keystrokes(
+        &mut self,
+        keys: Vec<u8>,
+        key: Key,
+        ctx: &mut Context<Self>,
+    ) -> Result<oneshot::Receiver<Result<Receipt, ApiError>>, ApiError> {
+        let Stage::Running(_) = self.stage else { return Err(self.not_running()) };
+        let (reply, answer) = oneshot::channel();
+        let (ticket, digest) = (self.tickets.next, crc32c::crc32c(&keys));
+        let key = Some(key);
+        let job =
+            Job { ticket, key, digest, from: "attach".to_owned(), text: keys, manner: Manner::Keystrokes, asked: None };
+        if self.typist.push(job).is_err() {
+            return Err(ApiError::new(Code::NotReading, "too much waits to be typed already"));
+        }
+        self.tickets.next += 1;
+        let waiting = Ticket { key: None, digest, replies: vec![reply], at_once: true, patience: None };
+        self.tickets.waiting.insert(ticket, waiting);
+        self.pump_typing(ctx);
+        Ok(answer)
     }
 
     fn answer_when_durable(

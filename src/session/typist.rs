@@ -23,6 +23,8 @@ pub struct Job {
     pub text: Vec<u8>,
     /// How it is typed.
     pub manner: Manner,
+    /// See [`Event::Input`].
+    pub asked: Option<String>,
 }
 
 /// How a text is typed.
@@ -34,6 +36,9 @@ pub enum Manner {
     Paste,
     /// As it is: keys, raw bytes.
     Verbatim,
+    /// As it is, what a person types: each client has one such text waiting at most, and a line may be of any length, as at a
+    /// terminal.
+    Keystrokes,
 }
 
 /// How the program reads, when typing begins.
@@ -148,7 +153,8 @@ impl Typist {
     /// Queues a text. It comes back when too much waits already.
     pub fn push(&mut self, job: Job) -> Result<(), Job> {
         let bytes: usize = self.waiting.iter().map(|j| j.text.len()).sum();
-        if self.waiting.len() >= MAX_WAITING || bytes + job.text.len() > MAX_WAITING_BYTES {
+        let full = self.waiting.len() >= MAX_WAITING || bytes + job.text.len() > MAX_WAITING_BYTES;
+        if full && job.manner != Manner::Keystrokes {
             return Err(job);
         }
         self.waiting.push_back(job);
@@ -161,7 +167,7 @@ impl Typist {
         let stage = match step {
             None => Stage::MarkText,
             Some(Step::TextDone) => Stage::Pause { until: None },
-            Some(Step::Text | Step::Enter | Step::EnterDone | Step::Abandoned) => return false,
+            Some(Step::Text | Step::Enter | Step::EnterDone | Step::Abandoned | Step::Answer) => return false,
         };
         self.active = Some(Active { job, bytes, hidden: false, echo: false, turn, seq: Some(seq), last: seq, stage });
         true
@@ -170,6 +176,17 @@ impl Typist {
     /// The text that [`Act::Begin`] is about, and how it is typed.
     pub fn beginning(&self) -> Option<(&[u8], Manner)> {
         self.active.as_ref().map(|a| (a.job.text.as_slice(), a.job.manner))
+    }
+
+    /// True from the first byte of a text up to its Enter: nothing else may come in between.
+    pub fn is_in_a_text(&self) -> bool {
+        let begun = |a: &Active| match a.stage {
+            Stage::Text { written } => written > 0,
+            Stage::ConfirmText | Stage::Pause { .. } | Stage::MarkEnter | Stage::Enter => true,
+            Stage::Begin | Stage::Announce { .. } | Stage::MarkText => false,
+            Stage::ConfirmEnter | Stage::GiveUp { .. } | Stage::Finished { .. } | Stage::Refused => false,
+        };
+        self.active.as_ref().is_some_and(begun)
     }
 
     /// How many texts wait or are being typed.
@@ -221,7 +238,9 @@ impl Typist {
     /// The answer to [`Act::Begin`]: `typed` is the text as it will be typed, or why it can't be.
     pub fn begin(&mut self, reading: Reading, typed: Result<Vec<u8>, String>) {
         let Some(active) = &mut self.active else { return };
-        let typed = typed.and_then(|bytes| check_lines(&bytes, reading).map(|()| bytes));
+        let checked = active.job.manner != Manner::Keystrokes;
+        let typed =
+            typed.and_then(|bytes| if checked { check_lines(&bytes, reading).map(|()| bytes) } else { Ok(bytes) });
         active.hidden = reading.canonical && !reading.echo;
         active.echo = reading.echo;
         (active.bytes, active.stage) = match typed {
@@ -317,6 +336,7 @@ impl Active {
             submit: self.job.manner == Manner::Submit,
             echo: self.echo,
             text,
+            asked: self.job.asked.clone().filter(|_| part == 0),
         }
     }
 

@@ -1,7 +1,7 @@
 //! One session's log as one thing: its tail, and the store for what is older.
 
 use crate::log::{EventLog, Feed, TailRead};
-use crate::model::{Record, Seq, SessionId};
+use crate::model::{Record, Seq, SessionId, Wall};
 use std::sync::Arc;
 
 /// A log that can be read from any seq on.
@@ -56,6 +56,20 @@ impl LogView {
 
     fn stored(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
         self.store.read(self.id(), from, budget).map_err(|e| Unreadable(e.to_string()))
+    }
+
+    /// The first record up to `last` that is not older than `wall`, else the one after it. The wall clock can jump: where
+    /// it did, one of several such places is found. Blocks.
+    pub fn first_since(&self, wall: Wall, last: Seq) -> Result<Seq, Unreadable> {
+        let (mut low, mut high) = (1, last.0 + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.read(Seq(middle), 1)?.first() {
+                Some(record) if record.at.wall < wall => low = record.seq.0 + 1,
+                _ => high = middle,
+            }
+        }
+        Ok(Seq(low))
     }
 
     /// The one record with this number, if there is one.

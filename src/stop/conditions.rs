@@ -21,6 +21,21 @@ pub const WAIT_FIRST: Duration = Duration::from_secs(120);
 pub struct Conditions {
     pub(super) patterns: Vec<Pattern>,
     pub(super) idle: Option<Idle>,
+    pub(super) reply: Option<ReplyRule>,
+    exit: bool,
+}
+
+/// A whole reply is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyRule {
+    /// The program's prompt, or quiet, ends the wait; false where patterns were given.
+    pub judges: bool,
+    /// How long a silence ends it.
+    pub quiet: Duration,
+    /// The silence was asked for.
+    pub asked: bool,
+    /// How long the first output is waited for.
+    pub first: Duration,
 }
 
 /// How long a silence must be.
@@ -67,6 +82,14 @@ pub enum ConditionError {
         "pattern {0:?} is a bracket class and matches any one character of it: use --until-literal {0:?} to wait for that text"
     )]
     Bracket(String),
+    /// Of a pattern for the screen.
+    #[error("bad pattern {pattern:?} for the screen: {why}")]
+    Screen {
+        /// As given.
+        pattern: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// An empty text.
     #[error("{0} wants a text that isn't blank")]
     Blank(&'static str),
@@ -90,17 +113,47 @@ impl Conditions {
         if until.len() + until_line.len() + until_literal.len() > MAX_PATTERNS {
             return Err(ConditionError::TooMany);
         }
-        let regexes = until.iter().map(|p| compile(p));
+        let regexes =
+            until.iter().map(|p| compile(p).map(|r| Pattern { source: p.clone(), kind: PatternKind::Regex(r) }));
         let lines = until_line.iter().map(|s| plain(s, "--until-line", PatternKind::Line));
         let literals = until_literal.iter().map(|s| plain(s, "--until-literal", PatternKind::Literal));
         let patterns = regexes.chain(lines).chain(literals).collect::<Result<_, _>>()?;
         let idle = wait_idle.map(|silence| Idle { silence, first: wait_first.unwrap_or(WAIT_FIRST) });
-        Ok(Conditions { patterns, idle })
+        Ok(Conditions { patterns, idle, reply: None, exit: false })
+    }
+
+    /// The same, for a whole reply: where no pattern is given, the program's prompt or quiet ends it. `quiet`: how long a
+    /// silence that is, where none was given; `first`: how long the first output is waited for.
+    pub fn for_reply(self, quiet: Duration, first: Duration) -> Conditions {
+        let (judges, asked) = (!self.has_patterns(), self.idle.is_some());
+        let quiet = self.idle.map_or(quiet, |idle| idle.silence);
+        let idle = if judges { Some(Idle { silence: quiet, first }) } else { self.idle };
+        Conditions { idle, reply: Some(ReplyRule { judges, quiet, asked, first }), ..self }
+    }
+
+    /// The end of the run is waited for, too, not only an end of the waiting.
+    pub fn or_exit(self, exit: bool) -> Conditions {
+        Conditions { exit, ..self }
+    }
+
+    /// What a reply is waited for by, if one is.
+    pub fn reply(&self) -> Option<ReplyRule> {
+        self.reply
     }
 
     /// True when there is something to wait for.
     pub fn is_wait(&self) -> bool {
-        self.has_patterns() || self.idle.is_some()
+        self.has_patterns() || self.idle.is_some() || self.exit
+    }
+
+    /// True when nothing but the end of the run is waited for.
+    pub fn is_exit_alone(&self) -> bool {
+        self.exit && !self.has_patterns() && self.idle.is_none()
+    }
+
+    /// True when silence is looked for.
+    pub fn has_idle(&self) -> bool {
+        self.idle.is_some()
     }
 
     /// True when rows are looked at.
@@ -119,18 +172,23 @@ fn plain(source: &str, option: &'static str, kind: PatternKind) -> Result<Patter
     Ok(Pattern { source: source.to_owned(), kind })
 }
 
-fn compile(source: &str) -> Result<Pattern, ConditionError> {
+/// A regex for rows, within the bounds of a pattern.
+pub fn row_regex(source: &str) -> Result<Regex, ConditionError> {
     if source.len() > MAX_PATTERN {
         return Err(ConditionError::TooLarge);
     }
-    let regex = RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))?;
+    RegexBuilder::new(source).size_limit(MAX_COMPILED).build().map_err(|error| refuse(source, &error))
+}
+
+pub(super) fn compile(source: &str) -> Result<Regex, ConditionError> {
+    let regex = row_regex(source)?;
     if regex.is_match("") || has_no_width(source) {
         return Err(ConditionError::Empty(source.to_owned()));
     }
     if is_bracket_class(source) {
         return Err(ConditionError::Bracket(source.to_owned()));
     }
-    Ok(Pattern { source: source.to_owned(), kind: PatternKind::Regex(regex) })
+    Ok(regex)
 }
 
 /// True for `\b` and the like: nothing that could be printed as the match.

@@ -123,6 +123,7 @@ impl Masks {
     /// An event of the log: an input is masked from here on.
     pub(super) fn event(&mut self, event: &Event, now: LogTime) {
         self.busy = match event {
+            Event::Typed { step: Step::Answer, .. } => return,
             Event::Typed { step: Step::TextDone | Step::EnterDone | Step::Abandoned, .. } => None,
             Event::Input { .. } | Event::Typed { .. } => Some(now),
             _ => return,

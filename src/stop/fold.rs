@@ -59,6 +59,13 @@ pub(super) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// True when a row is nothing but what was waited for: blanks, bullets and frames left out.
+pub fn is_marker_alone(row: &str, marker: &str) -> bool {
+    let bare = |text: &str| text.chars().filter(|c| !is_folded(*c)).collect::<String>();
+    let (row, marker) = (bare(row), bare(marker));
+    row.strip_suffix(marker.as_str()).is_some_and(|before| before.chars().all(|c| is_decoration(c) || c == '`'))
+}
+
 /// A row without what folding leaves out, and the place in the row of each byte that stayed.
 #[derive(Debug)]
 pub(super) struct FoldedRow<'a> {

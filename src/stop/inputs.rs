@@ -120,7 +120,17 @@ mod tests {
 
     fn typed(text: &str, part: (u16, u16), submit: bool) -> Event {
         let text = InputText::Shown(text.into());
-        Event::Input { turn: None, part, key: None, digest: 0, from: "cli".into(), submit, echo: true, text }
+        Event::Input {
+            turn: None,
+            part,
+            key: None,
+            digest: 0,
+            from: "cli".into(),
+            submit,
+            echo: true,
+            text,
+            asked: None,
+        }
     }
 
     fn texts(inputs: &Inputs) -> Vec<String> {

@@ -11,14 +11,21 @@ mod echo;
 mod find;
 mod fold;
 mod inputs;
+mod prompt;
+mod screen;
 mod set;
+mod shown;
 mod typed;
 
-pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, WAIT_FIRST};
+pub use conditions::{ConditionError, Conditions, MAX_PATTERN, MAX_PATTERNS, ReplyRule, WAIT_FIRST, row_regex};
 pub use find::Hit;
+pub use fold::is_marker_alone;
 pub(crate) use inputs::Typing;
 pub use inputs::{Inputs, LAST_INPUTS, MAX_MASK};
+pub use prompt::{ASKS, Answer, DOUBTFUL, Open, Prompt, STANDS};
+pub use screen::{LONGEST, SETTLE, ScreenConditions, ScreenSet, Seen, Sight};
 pub use set::{Fired, HALF_TYPED, StopSet};
+pub(crate) use shown::TurnText;
 pub(crate) use typed::TypedEcho;
 
 /// A text that was typed: what an echo repeats.

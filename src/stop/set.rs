@@ -5,7 +5,7 @@
 //! believe a row that stood before the start, or forget that an open row may be half an echo.
 
 use super::{
-    Conditions, Hit, Input,
+    Answer, Conditions, Hit, Input,
     cut::CutRow,
     echo::{Masked, Masks},
     find::{Readable, find},
@@ -36,6 +36,8 @@ pub enum Fired {
     Exit(Status),
     /// No output for long enough.
     Idle,
+    /// The program has answered, or will say no more.
+    Answer(Answer),
 }
 
 /// Looks at a log, row by row, until something that is waited for comes.
@@ -169,7 +171,15 @@ impl StopSet {
         [self.idle_at(), doubt].into_iter().flatten().min()
     }
 
+    /// There was output that isn't echo.
+    pub fn answered(&self) -> bool {
+        self.first_until.is_none()
+    }
+
     fn idle_at(&self) -> Option<LogTime> {
+        if self.conditions.reply.is_some_and(|rule| rule.judges) {
+            return None; // `prompt` knows when a silence counts
+        }
         let idle = self.conditions.idle?;
         Some(self.first_until.unwrap_or_else(|| self.last_output.after(idle.silence)))
     }

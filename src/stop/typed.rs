@@ -24,6 +24,10 @@ pub(crate) struct TypedEcho {
     /// How much of it has been echoed.
     at: usize,
     standing: String,
+    /// What stood there, which a line reader shows again before each line that it reads.
+    prompt: String,
+    /// The last row was echo, too.
+    goes_on: bool,
     /// The program echoes, not the driver: it may put a prompt's sign or a frame before the text that didn't stand there.
     by_program: bool,
     /// How many more rows may come before it: a line editor echoes at once, the driver's echo may come late.
@@ -34,7 +38,8 @@ pub(crate) struct TypedEcho {
 impl TypedEcho {
     /// `standing`: what stood on the row of the cursor at the start.
     pub(crate) fn new(standing: &str) -> TypedEcho {
-        TypedEcho { standing: standing.to_owned(), ..TypedEcho::default() }
+        let (standing, prompt) = (standing.to_owned(), standing.trim_end().to_owned());
+        TypedEcho { standing, prompt, ..TypedEcho::default() }
     }
 
     /// What the turn typed, all of it.
@@ -52,30 +57,50 @@ impl TypedEcho {
         if !standing.trim_end().is_empty() && new.is_some_and(|new| new.trim().is_empty()) {
             return true;
         }
-        let Some(text) = &self.text else { return false };
-        let row = FoldedRow::new(new.unwrap_or(row));
-        if self.at > 0 && self.blanks > 0 && row.text.len() <= PROMPT && row.text.chars().all(is_decoration) {
+        let folded = FoldedRow::new(new.unwrap_or(row));
+        let prompt_alone = folded.text.len() <= PROMPT && folded.text.chars().all(is_decoration);
+        let Some(text) = &self.text else {
+            // the blank line at the end of the text, at a prompt of its own
+            let last = std::mem::take(&mut self.blanks) > 0 && self.by_program;
+            return last && prompt_alone && !folded.text.is_empty();
+        };
+        if self.at > 0 && self.blanks > 0 && prompt_alone && (self.goes_on || self.is_prompt(row)) {
             self.blanks -= 1;
             return true;
         }
-        let framed = || (self.by_program && self.at == 0).then(|| reached(text, 0, row.bare()?)).flatten();
-        match reached(text, self.at, &row.text).or_else(framed) {
-            Some(reached) => {
-                self.at = reached;
-                self.blanks = text.blanks_at(reached);
-                if reached == text.text.len() {
-                    self.text = None;
-                }
-                true
+        let framed = || (self.by_program && self.at == 0).then(|| reached(text, 0, folded.bare()?)).flatten();
+        let found = match self.at > 0 && !self.goes_on {
+            true => self.prompted(text, &folded),
+            false => reached(text, self.at, &folded.text).or_else(framed),
+        };
+        self.goes_on = found.is_some();
+        if let Some(reached) = found {
+            self.at = reached;
+            self.blanks = text.blanks_at(reached);
+            if reached == text.text.len() {
+                self.text = None;
             }
-            None => {
-                self.patience = if self.at > 0 { 0 } else { self.patience - 1 };
-                if self.patience == 0 {
-                    self.text = None;
-                }
-                false
-            }
+            return true;
         }
+        let waits = self.by_program && !self.prompt.is_empty() && text.line_end_before(self.at) == self.at;
+        self.patience = if self.at > 0 && !waits { 0 } else { self.patience.saturating_sub(1) };
+        if self.patience == 0 && !(self.at > 0 && waits) {
+            self.text = None;
+        }
+        false
+    }
+
+    /// The prompt alone; what stood there may have had the end of an unfinished row before it.
+    fn is_prompt(&self, row: &str) -> bool {
+        let row = row.trim_end();
+        !row.is_empty() && self.prompt.ends_with(row)
+    }
+
+    /// The next line behind the prompt: a line reader has answered the one before.
+    fn prompted(&self, text: &FoldedText, row: &FoldedRow<'_>) -> Option<usize> {
+        let line = text.line_at(self.at);
+        let prompt = row.text.strip_suffix(&text.text[line.clone()])?;
+        (!prompt.is_empty() && FoldedRow::new(&self.prompt).text.ends_with(prompt)).then_some(line.end)
     }
 }
 
@@ -91,8 +116,14 @@ fn reached(text: &FoldedText, at: usize, row: &str) -> Option<usize> {
     if length == row.len() && ends_well {
         return Some(at + length);
     }
-    let prompt = row.strip_suffix(rest).filter(|_| at > 0 && line.start == at)?;
-    (prompt.len() <= PROMPT && prompt.chars().next_back().is_none_or(is_decoration)).then_some(line.end)
+    let before = row.strip_suffix(rest).filter(|_| line.start == at)?;
+    // The driver may have echoed a beginning of it before the program reads and shows all of it.
+    let torn = common(before, rest);
+    let prompt = before[torn..].trim_end_matches(is_decoration);
+    let short = before.len() - torn <= PROMPT;
+    let shown =
+        if torn > 0 { prompt.is_empty() } else { at > 0 && before.chars().next_back().is_none_or(is_decoration) };
+    (short && shown).then_some(line.end)
 }
 
 #[cfg(test)]
@@ -112,7 +143,12 @@ mod tests {
             ("$ ", "ls -l", false, vec!["$ ls -l", "total 0", "$ ls -l"], vec!["total 0", "$ ls -l"]),
             ("", "hello", true, vec!["busy", "hello", "hello"], vec!["busy", "hello"]),
             ("", "hello", false, vec!["busy", "hello"], vec!["busy", "hello"]),
-            (">>> ", "def f():\n  x\n", false, vec![">>> def f():", "...   x", "...", "1"], vec!["...", "1"]),
+            (">>> ", "def f():\n  x\n", false, vec![">>> def f():", "...   x", "...", "1"], vec!["1"]),
+            (">>> ", "x\ny\nz", false, vec![">>> x", ">>> y", "1", ">>> z", "2"], vec!["1", "2"]),
+            ("abc>>> ", "x\ny", false, vec!["abc>>> x", "1", ">>> y", "2"], vec!["1", "2"]),
+            (">>> ", "x\n\ny", false, vec![">>> x", "1", ">>>", ">>> y", "2", ">>> y"], vec!["1", "2", ">>> y"]),
+            (">>> ", "x\ny", false, vec![">>> x", "y", "1", ">>> y"], vec!["1", ">>> y"]),
+            ("$ ", "x\n", false, vec!["$ x", "", "1"], vec!["", "1"]),
             ("$ ", "a\n\nb", false, vec!["$ a", "> ", "> b", "b"], vec!["b"]),
             ("│ > │", "hello", false, vec!["> hello", "> hello"], vec!["> hello"]),
             ("", "hello", false, vec!["you: hello"], vec!["you: hello"]),
@@ -130,6 +166,8 @@ mod tests {
             ),
             ("│ >  │", "hello", false, vec!["│ ❯ hello │", "hello"], vec!["hello"]),
             ("", "hello", true, vec!["> hello", "hello"], vec!["> hello"]),
+            ("", "hello there", true, vec!["hello th> hello there", "yes"], vec!["yes"]),
+            ("", "hello there", true, vec!["hello or hello there", "yes"], vec!["hello or hello there", "yes"]),
         ] {
             assert_eq!(printed(standing, text, echo, &rows), wanted, "{text:?} after {standing:?}");
         }

@@ -1,19 +1,21 @@
 //! The supervisor's actor: which names there are, who hears of an exit, when a run is started again.
 
 use super::create::Creating;
+use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
 use crate::keeper::LinkEvent;
-use crate::log::{MetaBatch, SessionMeta};
-use crate::model::{Name, SessionId};
+use crate::log::{Feed, MetaBatch, SessionMeta};
+use crate::model::{Name, Seq, SessionId};
 use crate::policy::Decision;
 use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
-use crate::session::{Birth, Services, SessionActor};
+use crate::session::{Birth, Services, SessionActor, What};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
 use futures_util::future::join_all;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::sync::oneshot;
 
 /// The actor.
 pub struct Supervisor {
@@ -24,6 +26,8 @@ pub struct Supervisor {
     pub(super) turn: usize,
     pub(super) stopping: bool,
     pub(super) shutdown: Arc<Shutdown>,
+    pub(super) falls: Falls,
+    own: Recipient<Fallen>,
     keeper_pid: Arc<AtomicU32>,
 }
 
@@ -32,6 +36,12 @@ pub struct Supervisor {
 pub(super) struct Entry {
     pub(super) id: SessionId,
     pub(super) addr: Addr<SessionActor>,
+    /// Its actor's, and what it had said when it fell.
+    pub(super) feed: Arc<Feed>,
+    /// The actor panicked; the next one isn't there yet.
+    pub(super) fallen: bool,
+    /// What there was nobody to be told meanwhile.
+    pub(super) missed: Option<LeaderExited>,
 }
 
 /// Makes a session, or the next run of an ended one.
@@ -95,22 +105,43 @@ impl Supervisor {
         births: Vec<Birth>,
         shutdown: Arc<Shutdown>,
         keeper_pid: Arc<AtomicU32>,
+        own: Addr<Supervisor>,
     ) -> Supervisor {
-        let (sessions, creating) = (BTreeMap::new(), HashMap::new());
-        let mut supervisor =
-            Supervisor { sessions, creating, services, arbiters, turn: 0, stopping: false, shutdown, keeper_pid };
+        let mut supervisor = Supervisor {
+            sessions: BTreeMap::new(),
+            creating: HashMap::new(),
+            services,
+            arbiters,
+            turn: 0,
+            stopping: false,
+            shutdown,
+            falls: Falls::default(),
+            own: own.recipient(),
+            keeper_pid,
+        };
         for birth in births {
-            let (name, id) = (birth.meta.name.clone(), birth.meta.id);
-            let addr = supervisor.place(birth);
-            supervisor.sessions.insert(name, Entry { id, addr });
+            let name = birth.meta.name.clone();
+            let entry = supervisor.place(birth);
+            supervisor.sessions.insert(name, entry);
         }
         supervisor
     }
 
-    pub(super) fn place(&mut self, birth: Birth) -> Addr<SessionActor> {
+    pub(super) fn place(&mut self, birth: Birth) -> Entry {
         self.turn = (self.turn + 1) % self.arbiters.len();
-        let services = self.services.clone();
-        SessionActor::start_in_arbiter(&self.arbiters[self.turn], move |_| birth.into_actor(services))
+        let (services, own) = (self.services.clone(), self.own.clone());
+        let (id, name) = (birth.meta.id, birth.meta.name.clone());
+        let feed = Feed::new(id, birth.stored);
+        let (alive, life) = oneshot::channel();
+        let tail = feed.clone();
+        let addr =
+            SessionActor::start_in_arbiter(&self.arbiters[self.turn], move |_| birth.into_actor(services, tail, alive));
+        actix_rt::spawn(async move {
+            if life.await.is_err() && own.send(Fallen { name, id }).await.is_err() {
+                tracing::debug!("a session's actor went with its host");
+            }
+        });
+        Entry { id, addr, feed, fallen: false, missed: None }
     }
 
     fn find(&self, name: &str) -> Result<Found, ApiError> {
@@ -154,15 +185,7 @@ impl Actor for Supervisor {
 impl StreamHandler<LinkEvent> for Supervisor {
     fn handle(&mut self, event: LinkEvent, ctx: &mut Context<Self>) {
         match event {
-            LinkEvent::Exited { id, run, status } => {
-                let Some(entry) = self.sessions.values().find(|e| e.id == id) else { return };
-                let told = entry.addr.send(LeaderExited { run, status });
-                ctx.spawn(told.into_actor(self).map(move |told, _, _| {
-                    if told.is_err() {
-                        tracing::warn!(%id, "a session's actor is gone; its exit is kept by the keeper");
-                    }
-                }));
-            }
+            LinkEvent::Exited { id, run, status } => self.hear_exit(id, LeaderExited { run, status }, ctx),
             LinkEvent::KeeperReplaced { pid } => {
                 tracing::warn!(pid, "the keeper died; another one has everything");
                 self.keeper_pid.store(pid, Ordering::Relaxed);
@@ -239,7 +262,7 @@ impl Handler<Remove> for Supervisor {
 
     fn handle(&mut self, Remove { name, force }: Remove, _: &mut Context<Self>) -> Self::Result {
         let found = self.find(&name);
-        let (writer, meta) = (self.services.writer.clone(), self.services.meta.clone());
+        let Services { writer, meta, changes, .. } = self.services.clone();
         let removed = async move {
             let Found { id, addr } = found?;
             let snapshot = addr.send(crate::session::messages::Describe).await.map_err(gone)?;
@@ -249,8 +272,10 @@ impl Handler<Remove> for Supervisor {
                 return Err(error.hint(format!("termalive kill {name}, or rm -f")));
             }
             addr.send(End { force, for_restart: false }).await.map_err(gone)??;
+            let last = addr.send(crate::session::messages::Describe).await.map_err(gone)?.info.last_seq;
             bury(id, &writer, meta).await?;
             addr.send(Leave).await.map_err(gone)?;
+            changes.note(&snapshot.info.name, id, Seq(last), What::Removed);
             Ok(snapshot.info.name)
         };
         Box::pin(removed.into_actor(self).map(|removed, act, _| removed.map(|name| drop(act.sessions.remove(&name)))))

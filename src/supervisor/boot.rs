@@ -40,7 +40,11 @@ pub fn boot(
     for session in sessions {
         let held = held.remove(&session.id);
         match (session.removed, held) {
-            (false, held) => births.push(birth(store, meta, session, held, Some(tail_unknown))?),
+            (false, held) => {
+                let (birth, turns) = birth(store, meta, session, held, Some(tail_unknown))?;
+                meta.apply(&turns)?;
+                births.push(birth);
+            }
             (true, Some(held)) => orphans.push(end_orphan(held)),
             (true, None) => {}
         }
@@ -51,20 +55,24 @@ pub fn boot(
 
 /// Nobody knows this session any more: a removal was cut off.
 fn end_orphan(held: Held) -> SessionId {
-    let left = tree::kill_all(held.process, held.id);
-    tracing::warn!(id = %held.id, left = left.len(), "a removed session still ran and was ended");
+    match tree::kill(tree::Target::Tree(held.process, held.id)) {
+        Ok(left) => tracing::warn!(id = %held.id, left, "a removed session still ran and was ended"),
+        Err(e) => tracing::error!(id = %held.id, error = %e, "a removed session still runs and can't be ended"),
+    }
     held.id
 }
 
-/// `tail_unknown`: as in [`boot`], which names what is lost at the end of the log; nothing where a writer is at work: what is
-/// missing in the store then is on its way there.
-fn birth(
+/// One session, and the turns to be kept in `meta` with it.
+///
+/// `tail_unknown`: as in [`boot`], which names what is lost at the end of the log. None where a writer may be at work, and then
+/// nothing is written: what is missing in the store is on its way there.
+pub(super) fn birth(
     store: &dyn EventLog,
     meta: &Meta,
     session: SessionMeta,
     held: Option<Held>,
     tail_unknown: Option<bool>,
-) -> Result<Birth, StoreDown> {
+) -> Result<(Birth, MetaBatch), StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
     let taken = held.and_then(|held| match take_ring(&held) {
@@ -107,7 +115,6 @@ fn birth(
         sum.at.log = sum.at.log.max(adopted.log_time);
         Adoption { last_alive, held, ring, modes: adopted.modes, unstored, lost: adopted.lost, unfinished: None }
     });
-    meta.apply(&turns)?;
     let adopted = match adopted {
         Some(adoption) => {
             let unfinished = unfinished(store, id, &mut sum, &adoption.unstored)?;
@@ -115,7 +122,7 @@ fn birth(
         }
         None => None,
     };
-    Ok(Birth { meta: session, sum, stored, adopted })
+    Ok((Birth { meta: session, sum, stored, adopted }, turns))
 }
 
 /// Where the store has lost its newest records, a gap behind what it has: so that no number is given twice. The last record

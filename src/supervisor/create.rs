@@ -5,11 +5,11 @@
 
 use super::actor::{Create, Entry, Supervisor, bury, cannot_start, gone};
 use crate::log::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Key, Name, SessionId, Spec};
+use crate::model::{Cursor, Key, Name, Seq, SessionId, Spec};
 use crate::ring::MAX_RECORDS;
 use crate::session::messages::{Describe, End, Leave, Snapshot, Start, StartError};
 use crate::session::summary::Phase;
-use crate::session::{Birth, wall_now};
+use crate::session::{Birth, Changes, What, wall_now};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,11 @@ impl Handler<Create> for Supervisor {
         }
         let name = msg.name.clone();
         self.creating.insert(name.clone(), Creating { key, retries: Vec::new() });
-        let parts = Parts { writer: self.services.writer.clone(), meta: self.services.meta.clone() };
+        let parts = Parts {
+            writer: self.services.writer.clone(),
+            meta: self.services.meta.clone(),
+            changes: self.services.changes.clone(),
+        };
         let begun: ResponseActFuture<Self, Answer> = match self.sessions.get(&name).cloned() {
             None => self.create_new(msg, parts),
             Some(entry) => Box::pin(again(msg, entry, parts.clone()).into_actor(self).then(
@@ -91,6 +95,7 @@ impl Creating {
 struct Parts {
     writer: Writer,
     meta: Arc<Meta>,
+    changes: Arc<Changes>,
 }
 
 impl Parts {
@@ -142,19 +147,22 @@ impl Supervisor {
             ring_records: MAX_RECORDS,
             spec,
         };
-        let addr = self.place(Birth::new(meta.clone()));
-        self.sessions.insert(name.clone(), Entry { id, addr: addr.clone() });
+        let entry = self.place(Birth::new(meta.clone()));
+        let addr = entry.addr.clone();
+        self.sessions.insert(name.clone(), entry);
         let made = async move {
             if let Err(reused) = parts.stands(&key).await {
                 addr.send(Leave).await.map_err(gone)?;
                 return Err(reused);
             }
             parts.commit(with_key(MetaBatch::new().put_session(&meta), &key, &Stands { id, run: 1 })).await?;
+            parts.changes.note(&meta.name, id, Seq(0), What::Created);
             match addr.send(Start { spec: None }).await.map_err(gone)? {
-                Ok(()) => Ok(Created { session: addr.send(Describe).await.map_err(gone)?.info, created: true }),
+                Ok(()) => Ok(created(addr.send(Describe).await.map_err(gone)?, true)),
                 Err(error) => {
                     bury(id, &parts.writer, parts.meta).await?;
                     addr.send(Leave).await.map_err(gone)?;
+                    parts.changes.note(&meta.name, id, Seq(0), What::Removed);
                     Err(cannot_start(&error))
                 }
             }
@@ -189,19 +197,18 @@ async fn again(msg: Create, entry: Entry, parts: Parts) -> Again {
 
 /// The next run of an ended session, or the session as it is. Nothing: it is to be removed first.
 async fn next_run(msg: &Create, entry: &Entry, parts: &Parts) -> Result<Option<Created>, ApiError> {
-    let Snapshot { info, summary, .. } = entry.addr.send(Describe).await.map_err(gone)?;
+    let snapshot = entry.addr.send(Describe).await.map_err(gone)?;
+    let Snapshot { info, summary, .. } = &snapshot;
     let stands = parts.stands(&msg.key).await?.filter(|s| s.id == entry.id);
     let retried = stands.is_some();
     if let Some(stands) = stands
         && summary.run >= stands.run
         && !matches!(summary.phase, Phase::Created | Phase::Starting)
     {
-        return Ok(Some(Created { session: info, created: true }));
+        return Ok(Some(created(snapshot, true)));
     }
     if info.state.is_live() {
-        return agree(msg, &info.name, &info.size, &msg.spec, entry)
-            .await
-            .map(|session| Some(Created { session, created: false }));
+        return agree(msg, &info.name, &info.size, &msg.spec, entry).await.map(|session| Some(created(session, false)));
     }
     if msg.request.fresh && !retried {
         return Ok(None);
@@ -212,13 +219,20 @@ async fn next_run(msg: &Create, entry: &Entry, parts: &Parts) -> Result<Option<C
         StartError::Live => exists(&msg.name),
         other => cannot_start(&other),
     })?;
-    Ok(Some(Created { session: entry.addr.send(Describe).await.map_err(gone)?.info, created: true }))
+    Ok(Some(created(entry.addr.send(Describe).await.map_err(gone)?, true)))
+}
+
+fn created(snapshot: Snapshot, created: bool) -> Created {
+    Created { start: Some(Cursor::at(snapshot.summary.run_start)), session: snapshot.info, created }
 }
 
 async fn clear(entry: &Entry, parts: &Parts) -> Result<(), ApiError> {
     entry.addr.send(End { force: false, for_restart: false }).await.map_err(gone)??;
+    let info = entry.addr.send(Describe).await.map_err(gone)?.info;
     bury(entry.id, &parts.writer, parts.meta.clone()).await?;
-    entry.addr.send(Leave).await.map_err(gone)
+    entry.addr.send(Leave).await.map_err(gone)?;
+    parts.changes.note(&info.name, info.id, Seq(info.last_seq), What::Removed);
+    Ok(())
 }
 
 fn exists(name: &Name) -> ApiError {
@@ -233,12 +247,13 @@ async fn agree(
     size: &crate::model::Size,
     spec: &Spec,
     entry: &Entry,
-) -> Result<crate::wire::SessionInfo, ApiError> {
+) -> Result<Snapshot, ApiError> {
     let NewSession { exist_ok, size: asked_size, labels, .. } = &msg.request;
     if !exist_ok {
         return Err(exists(name));
     }
-    let info = entry.addr.send(Describe).await.map_err(gone)?.info;
+    let snapshot = entry.addr.send(Describe).await.map_err(gone)?;
+    let info = &snapshot.info;
     let mut differs = Vec::new();
     if info.argv != spec.argv {
         differs.push("command");
@@ -253,11 +268,11 @@ async fn agree(
         differs.push("labels");
     }
     match differs.is_empty() {
-        true => Ok(info),
+        true => Ok(snapshot),
         false => Err(ApiError::new(
             Code::Exists,
             format!("session {:?} is live and differs in {}", name.as_str(), differs.join(", ")),
         )
-        .hint(format!("termalive ls --json shows what it is; termalive kill {name} ends it"))),
+        .hint(format!("termalive show {name} says what it is; termalive kill {name} ends it"))),
     }
 }

@@ -6,6 +6,7 @@
 mod actor;
 mod boot;
 mod create;
+mod rebirth;
 mod resolve;
 mod shutdown;
 

@@ -27,6 +27,8 @@ pub enum ResolveError {
 /// The kernel refuses more; also what is kept for later runs has a bound.
 const MAX_ARGUMENTS: usize = 6 * MIB;
 const MAX_LABELS: usize = 64;
+/// Of the host's own environment not for sessions: a secret for other hosts, and the way to the keeper.
+const PRIVATE: [&str; 2] = ["TERMALIVE_TOKEN", "TERMALIVE_KEEPER_FD"];
 /// What a shell would do something with: such a STRING isn't split but run by `sh -c`.
 const SHELL_SYNTAX: &str = "|&;<>()$`\\\"'*?[]#~=%!{}\n";
 /// Where `sh` looks when there is no PATH.
@@ -67,7 +69,10 @@ pub fn resolve(request: &NewSession, defaults: &Defaults) -> Result<Spec, Resolv
 }
 
 fn environment(request: &NewSession) -> Vec<(RawString, RawString)> {
-    let own = || std::env::vars_os().map(|(k, v)| (k.into(), v.into())).collect();
+    let own = || {
+        let shown = std::env::vars_os().filter(|(k, _)| !PRIVATE.iter().any(|private| k == private));
+        shown.map(|(k, v)| (k.into(), v.into())).collect()
+    };
     let mut env: Vec<(RawString, RawString)> = request.env.clone().unwrap_or_else(own);
     for (key, value) in &request.set_env {
         env.retain(|(k, _)| k != key);

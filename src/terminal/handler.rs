@@ -7,6 +7,7 @@ use super::screen::{Flow, SYNC_MAX, Screen};
 use crate::model::Cursor;
 use alacritty_terminal::{
     grid::Dimensions,
+    index::Line,
     term::TermMode,
     vte::ansi::{
         CharsetIndex, ClearMode, Handler, LineClearMode, Mode, NamedPrivateMode, PrivateMode, StandardCharset,
@@ -211,7 +212,11 @@ impl Handler for Screen {
             ClearMode::All => self.before_wipe_all(line),
             ClearMode::Saved => return, // nothing is kept above the screen
         }
+        let above = matches!(mode, ClearMode::Above);
         self.term.clear_screen(mode);
+        if above && line == 1 {
+            self.term.grid_mut().reset_region(Line(0)..Line(1)); // the emulator forgets it
+        }
     }
 
     fn clear_tabs(&mut self, mode: TabulationClearMode) {
@@ -285,11 +290,12 @@ impl Handler for Screen {
     }
 
     fn set_scrolling_region(&mut self, top: usize, bottom: Option<usize>) {
-        let bottom = bottom.unwrap_or(self.lines() as usize);
+        let lines = self.lines() as usize;
+        let bottom = bottom.unwrap_or(lines).min(lines);
         if top >= bottom {
             return;
         }
-        let region = (top as i32 - 1).min(self.lines())..(bottom as i32).min(self.lines());
+        let region = top as i32 - 1..bottom as i32;
         if region != (0..self.lines()) {
             self.turn_to_frames();
         }

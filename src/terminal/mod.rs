@@ -6,6 +6,7 @@
 pub mod keys;
 pub mod modes;
 pub mod paste;
+pub mod queries;
 mod area;
 mod forward;
 mod frames;
@@ -17,8 +18,10 @@ mod screen;
 mod seen;
 mod steps;
 mod text;
+mod vt;
 
 pub use rows::Rows;
+pub use vt::{Shown, Vt};
 
 use crate::model::{Cursor, LogTime, Size};
 
@@ -51,6 +54,8 @@ pub enum RowEvent {
     Judged(Row),
     /// A row that will not change any more. It comes once.
     Final(Row),
+    /// The whole screen was wiped: what comes now may be a transcript that is written anew.
+    Wiped,
 }
 
 /// A row without output for so long is looked at as it stands.

@@ -74,6 +74,28 @@ impl Modes {
         }
     }
 
+    /// Takes the next bytes up to where the program turns bracketed paste on or off, or all. Returns how many those were.
+    pub fn scan_to_paste(&mut self, bytes: &[u8]) -> usize {
+        let before = self.bracketed_paste();
+        let mut at = 0;
+        while at < bytes.len() {
+            if self.place == Place::Text {
+                match memchr(0x1b, &bytes[at..]) {
+                    None => return bytes.len(),
+                    Some(i) => at += i + 1,
+                }
+                self.place = Place::Escape;
+                continue;
+            }
+            self.step(bytes[at]);
+            at += 1;
+            if self.bracketed_paste() != before {
+                return at;
+            }
+        }
+        at
+    }
+
     /// As a number: bits 0-2 modes, 3-5 named, 6-8 place, 9-24 number.
     pub fn pack(&self) -> u64 {
         u64::from(self.set) | u64::from(self.named) << 3 | (self.place as u64) << 6 | u64::from(self.number) << 9

@@ -32,13 +32,16 @@ impl Plain {
         &self.tail
     }
 
-    /// The text of the next line, and the length of the line in `bytes`, if it is plain.
-    pub(super) fn line(&self, bytes: &[u8]) -> Option<(String, usize)> {
+    /// The text of the next line, and the length of the line in `bytes`, if it is plain. No text where it isn't `wanted`.
+    pub(super) fn line(&self, bytes: &[u8], wanted: bool) -> Option<(String, usize)> {
         if bytes.first().is_none_or(|first| *first == 0x1b) {
             return None;
         }
         let len = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX + 2)])?;
         let body = bytes[..len].strip_suffix(b"\r").filter(|body| self.fits(body))?;
+        if !wanted {
+            return Some((String::new(), len + 1));
+        }
         let mut text = String::with_capacity(self.tail.len() + body.len());
         for part in [&self.tail[..], body] {
             text.push_str(std::str::from_utf8(part).ok()?);

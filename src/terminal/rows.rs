@@ -32,6 +32,8 @@ pub struct Rows {
     held_at: Cursor,
     /// What the emulator hasn't seen yet.
     ahead: Plain,
+    /// Rows of plain text are handed out.
+    wanted: bool,
 }
 
 impl Rows {
@@ -48,6 +50,7 @@ impl Rows {
             held: Vec::new(),
             held_at: Cursor::default(),
             ahead: Plain::default(),
+            wanted: true,
         }
     }
 
@@ -58,12 +61,34 @@ impl Rows {
         self.screen.baseline();
     }
 
+    /// Where the cursor stands at the beginning of a blank line, a row begins, also where that line goes on from the one above.
+    pub fn new_row(&mut self) {
+        self.catch_up();
+        self.screen.new_row();
+    }
+
+    /// Whether rows of plain text, whose text stands in the bytes as it is, are handed out from now on. For a reader that has
+    /// looked at the bytes and knows that no row in them is of use; other rows come all the same.
+    pub fn want_plain(&mut self, wanted: bool) {
+        self.wanted = wanted;
+    }
+
+    /// The end of the last row that was final, handed out or not: where the next one begins.
+    pub fn last_end(&self) -> Cursor {
+        self.last_end
+    }
+
     /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
         match self.ahead.is_empty() {
             true => self.screen.open_text(),
             false => String::from_utf8_lossy(self.ahead.tail()).into_owned(),
         }
+    }
+
+    /// The program moves the cursor over the screen, instead of going forward row by row.
+    pub fn paints(&self) -> bool {
+        self.screen.paints()
     }
 
     /// Time passes: what was to be settled by `now` is.
@@ -128,10 +153,12 @@ impl Rows {
             return 0;
         }
         let (mut taken, mut kept, mut count, start) = (0, 0, 0, self.here);
-        while let Some((text, len)) = self.ahead.line(&bytes[taken..]) {
+        while let Some((text, len)) = self.ahead.line(&bytes[taken..], self.wanted) {
             (taken, count) = (taken + len, count + 1);
             self.last_end = Cursor { byte: start.byte + taken as u32, ..start };
-            self.screen.plain_row(text, self.last_end);
+            if self.wanted {
+                self.screen.plain_row(text, self.last_end);
+            }
             if !self.ahead.tail().is_empty() {
                 self.ahead.keep(&bytes[..taken], 1, self.screen.lines());
                 (kept, count) = (taken, 0);

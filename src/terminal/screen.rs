@@ -16,7 +16,11 @@ use crate::model::{Cursor, LogTime, Size};
 use alacritty_terminal::{
     event::VoidListener,
     grid::{Charsets, Dimensions, Grid},
-    term::{Config, Term, TermMode, cell::Cell},
+    index::Line,
+    term::{
+        Config, Term, TermMode,
+        cell::{Cell, Flags},
+    },
 };
 use std::{ops::Range, time::Duration};
 
@@ -102,6 +106,10 @@ impl Screen {
 
     pub(super) fn alternate(&self) -> bool {
         self.term.mode().contains(TermMode::ALT_SCREEN)
+    }
+
+    pub(super) fn paints(&self) -> bool {
+        matches!(self.flow, Flow::Frames(_))
     }
 
     /// Something visible changes.
@@ -244,6 +252,24 @@ impl Screen {
         } else {
             Flow::Frames(Frames::stands(grid, None, self.now, &mut self.ids))
         };
+    }
+
+    /// See [`super::Rows::new_row`].
+    pub(super) fn new_row(&mut self) {
+        let (line, column) = self.cursor();
+        if column > 0 || !blank(self.term.grid(), line) {
+            return;
+        }
+        if line > 0 {
+            let grid = self.term.grid_mut();
+            let last = grid.last_column();
+            grid[Line(line - 1)][last].flags.remove(Flags::WRAPLINE);
+        }
+        if let Flow::Forward(row) = &self.flow
+            && row.bottom == line
+        {
+            self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), line));
+        }
     }
 
     /// The text of the cursor's row, up to the cursor or the last visible character.

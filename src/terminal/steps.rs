@@ -1,6 +1,7 @@
 //! What the emulator's steps do to rows: the part of `handler` that isn't a list of steps.
 
 use super::{
+    RowEvent,
     forward::Forward,
     screen::{Flow, Screen},
     seen::fresh,
@@ -202,6 +203,7 @@ impl Screen {
     /// The whole screen is about to be wiped; afterwards the cursor is on a line of it.
     pub(super) fn before_wipe_all(&mut self, line: i32) {
         self.look();
+        let wiped = (0..self.lines()).any(|line| !blank(self.grid(), line));
         self.pen = (line, 0);
         let alternate = self.alternate();
         let rows = match &mut self.flow {
@@ -217,6 +219,9 @@ impl Screen {
         }
         self.change();
         self.final_rows(rows, self.end);
+        if wiped {
+            self.out.push(RowEvent::Wiped);
+        }
     }
 
     /// DECCOLM: the emulator keeps its size, but clears the screen.

@@ -45,12 +45,18 @@ pub enum Code {
     NotReading,
     /// The text can't be typed as it is.
     Refused,
+    /// What was waited for didn't come: the run ended first, idle, timeout. `exit` says which.
+    NotMet,
     /// Typed or not: unknown after a crash.
     Unknown,
     /// The key was used with another request.
     KeyReused,
     /// The caller may not.
     NotPermitted,
+    /// Too many tries or connections: later.
+    TooMany,
+    /// Sessions would wait for each other for ever.
+    Circle,
     /// The host is ending.
     Stopping,
     /// No host.
@@ -85,11 +91,14 @@ impl Code {
             Code::NotReading => Exit::Timeout,
             Code::NotPermitted => Exit::NotPermitted,
             Code::NoHost => Exit::NoHost,
-            Code::Exists
+            Code::NotMet
+            | Code::Exists
             | Code::CannotStart
             | Code::Unknown
             | Code::KeyReused
+            | Code::Circle
             | Code::Stopping
+            | Code::TooMany
             | Code::UnknownVerb
             | Code::Failed => Exit::Failed,
         }
@@ -101,8 +110,9 @@ impl Code {
             Code::Usage | Code::Refused => 400,
             Code::NotPermitted => 403,
             Code::NoSuchSession | Code::NoSuchTurn | Code::UnknownVerb => 404,
-            Code::Exists | Code::NotRunning | Code::KeyReused => 409,
+            Code::NotMet | Code::Exists | Code::NotRunning | Code::KeyReused | Code::Circle => 409,
             Code::CannotStart => 422,
+            Code::TooMany => 429,
             Code::NotReading => 504,
             Code::Stopping | Code::NoHost => 503,
             Code::Unknown | Code::Failed => 500,

@@ -4,7 +4,7 @@
 //! for, last `end`. With `content=raw` data comes in binary frames, see [`raw_frame`].
 
 use super::{ApiError, Code};
-use crate::model::{Cursor, Name, Seq, SessionId};
+use crate::model::{Cursor, LogTime, Name, Seq, SessionId, Size};
 use serde::{Deserialize, Serialize};
 use std::fmt::Display;
 
@@ -28,6 +28,14 @@ pub struct FollowQuery {
     pub wait_idle: Option<String>,
     /// `wait_first=`.
     pub wait_first: Option<String>,
+    /// `exit=1`: the end of the run is a condition.
+    pub exit: bool,
+    /// `screen=`: regexes that must all match on the screen as it is, see [`FollowQuery::is_about_the_screen`].
+    pub screen: Vec<String>,
+    /// `no_screen=`: regexes none of which may.
+    pub no_screen: Vec<String>,
+    /// `stable=`: how long nothing must have changed on it.
+    pub stable: Option<String>,
     /// `content=`.
     pub content: Content,
     /// `events=all`.
@@ -40,6 +48,9 @@ pub struct FollowQuery {
     pub start: Option<Cursor>,
     /// `after=`: print from here on, from the last `next` that was received.
     pub after: Option<Cursor>,
+    /// `times=1`: lines carry log time, `hello` the terminal's size at the start, and `starting` is an event; for replays.
+    /// With `content` `chars` or `base64`, without `lines`.
+    pub times: bool,
 }
 
 /// What `content` of a data line holds.
@@ -55,6 +66,8 @@ pub enum Content {
     Base64,
     /// Bytes, in binary frames.
     Raw,
+    /// No output at all: for who waits and doesn't read.
+    None,
 }
 
 /// One JSON line or text frame. `ts` is RFC 3339 with milliseconds.
@@ -89,6 +102,9 @@ pub struct Hello {
     pub start: Cursor,
     /// Where printing starts: hand back as `after=` when nothing else came.
     pub next: Cursor,
+    /// With `times`: of the terminal at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
 }
 
 /// See [`Line::Start`].
@@ -118,6 +134,9 @@ pub struct DataLine {
     /// Where to go on after it: frames of a connection carry it, `logs --json` doesn't print it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Cursor>,
+    /// With `times`: nanoseconds of the session's own time, see [`LogTime`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogTime>,
 }
 
 /// See [`Line::End`].
@@ -149,6 +168,8 @@ pub struct EndLine {
 pub enum EndReason {
     /// A pattern matched: exit 0.
     Pattern,
+    /// The screen is as it was waited for: exit 0.
+    Screen,
     /// Idle: exit 3.
     Idle,
     /// `--timeout`: exit 2.
@@ -159,7 +180,7 @@ pub enum EndReason {
     Complete,
 }
 
-/// See [`Line::Other`]. `event` is one of `input typed resize started exited restarting gap span`; the rest is as in the log.
+/// See [`Line::Other`]. `event` is one of `input typed resize started exited restarting gap span` (with `times` also `starting`); the rest is as in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventLine {
     /// Its word.
@@ -170,6 +191,9 @@ pub struct EventLine {
     pub session: Name,
     /// Its number.
     pub seq: Seq,
+    /// With `times`: see [`DataLine::log`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogTime>,
     /// The rest.
     #[serde(flatten)]
     pub detail: serde_json::Map<String, serde_json::Value>,
@@ -197,7 +221,15 @@ impl FollowQuery {
         !(self.until.is_empty()
             && self.until_line.is_empty()
             && self.until_literal.is_empty()
-            && self.wait_idle.is_none())
+            && self.wait_idle.is_none()
+            && !self.exit)
+            || self.is_about_the_screen()
+    }
+
+    /// True when it waits for a state of the screen. Such a reading begins at the screen as it is, and has no other
+    /// conditions.
+    pub fn is_about_the_screen(&self) -> bool {
+        !(self.screen.is_empty() && self.no_screen.is_empty() && self.stable.is_none())
     }
 
     /// As it stands in a URL after the `?`.
@@ -216,13 +248,22 @@ impl FollowQuery {
         one("lines", shown(&self.lines));
         one("wait_idle", shown(&self.wait_idle));
         one("wait_first", shown(&self.wait_first));
+        one("exit", self.exit.then_some(&1));
+        one("stable", shown(&self.stable));
         one("content", Some(&self.content.word()));
         one("events", self.events_all.then_some(&"all"));
         one("follow", Some(&u8::from(self.follow)));
         one("id", shown(&self.id));
         one("start", shown(&self.start));
         one("after", shown(&self.after));
-        let lists = [("until", &self.until), ("until_line", &self.until_line), ("until_literal", &self.until_literal)];
+        one("times", self.times.then_some(&1));
+        let lists = [
+            ("until", &self.until),
+            ("until_line", &self.until_line),
+            ("until_literal", &self.until_literal),
+            ("screen", &self.screen),
+            ("no_screen", &self.no_screen),
+        ];
         for (name, values) in lists {
             values.iter().for_each(|value| one(name, Some(value)));
         }
@@ -244,13 +285,19 @@ impl FollowQuery {
                 "until_literal" => out.until_literal.push(text),
                 "wait_idle" => out.wait_idle = Some(text),
                 "wait_first" => out.wait_first = Some(text),
+                "exit" => out.exit = read("exit", "0 or 1", flag(&text).ok_or(&text))?,
+                "screen" => out.screen.push(text),
+                "no_screen" => out.no_screen.push(text),
+                "stable" => out.stable = Some(text),
                 "content" => {
-                    out.content = read("content", "rows, chars, base64 or raw", Content::from_word(&text).ok_or(&text))?
+                    out.content =
+                        read("content", "rows, chars, base64, raw or none", Content::from_word(&text).ok_or(&text))?
                 }
                 "events" => out.events_all = read("events", "all", (text == "all").then_some(true).ok_or(&text))?,
                 "follow" => out.follow = read("follow", "0 or 1", flag(&text).ok_or(&text))?,
                 "id" => out.id = Some(read("id", "32 hexadecimal digits", SessionId::try_from(text))?),
                 "start" => out.start = Some(read("start", "a cursor such as @12", text.parse())?),
+                "times" => out.times = read("times", "0 or 1", flag(&text).ok_or(&text))?,
                 "after" => out.after = Some(read("after", "a cursor such as @12", text.parse())?),
                 _ => {}
             }
@@ -267,15 +314,17 @@ impl Content {
             Content::Chars => "chars",
             Content::Base64 => "base64",
             Content::Raw => "raw",
+            Content::None => "none",
         }
     }
 
     fn from_word(word: &str) -> Option<Content> {
-        [Content::Rows, Content::Chars, Content::Base64, Content::Raw].into_iter().find(|c| c.word() == word)
+        let all = [Content::Rows, Content::Chars, Content::Base64, Content::Raw, Content::None];
+        all.into_iter().find(|c| c.word() == word)
     }
 }
 
-fn flag(text: &str) -> Option<bool> {
+pub(super) fn flag(text: &str) -> Option<bool> {
     match text {
         "1" | "true" => Some(true),
         "0" | "false" => Some(false),
@@ -283,7 +332,7 @@ fn flag(text: &str) -> Option<bool> {
     }
 }
 
-fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
+pub(super) fn read<T, E: Display>(name: &str, wanted: &str, value: Result<T, E>) -> Result<T, ApiError> {
     value.map_err(|why| {
         ApiError::new(Code::Usage, format!("bad {name}= in the query: {why}")).hint(format!("give {wanted}"))
     })
@@ -301,6 +350,7 @@ mod tests {
             seq: Seq(13),
             content: "Here's the plan:\n".into(),
             next: None,
+            log: None,
         });
         let json = serde_json::to_value(&line).unwrap();
         assert_eq!(json["event"], "data");
@@ -319,18 +369,23 @@ mod tests {
             until_literal: vec!["[DONE]".into(), String::new()],
             wait_idle: Some("30s".into()),
             wait_first: Some("2m".into()),
-            content: Content::Base64,
+            exit: true,
+            screen: vec!["^> $".into(), "b".into()],
+            no_screen: vec!["esc to interrupt".into()],
+            stable: Some("500ms".into()),
+            content: Content::None,
             events_all: true,
             follow: true,
             id: Some(SessionId([7; 16])),
             start: Some(Cursor { seq: Seq(4), byte: 2 }),
             after: Some(Cursor::at(Seq(9))),
+            times: true,
         };
         for query in [full, FollowQuery::default()] {
             assert_eq!(FollowQuery::from_query(&query.to_query()), Ok(query.clone()), "{}", query.to_query());
         }
         assert_eq!(FollowQuery::from_query("later=1&follow=0&follow=1").map(|q| q.follow), Ok(true));
-        for bad in ["lines=x", "content=html", "events=some", "follow=maybe", "id=1", "start=12", "after=@"] {
+        for bad in ["lines=x", "content=html", "events=some", "follow=maybe", "exit=x", "id=1", "start=12", "after=@"] {
             let error = FollowQuery::from_query(bad).unwrap_err();
             assert_eq!(error.code, Code::Usage, "{bad}");
             assert!(error.message.contains(bad.split('=').next().unwrap()), "{error}");

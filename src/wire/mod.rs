@@ -2,18 +2,28 @@
 //!
 //! No I/O, no clock. `server` and `client` use these types and no others on the network.
 
+mod attach;
 mod error;
+mod events;
 mod follow;
+mod screen;
+mod search;
 mod session;
+mod turn;
 
+pub use attach::{AttachHello, AttachLine, AttachOp, AttachQuery, RunEnd, TYPING_FRAME, TYPING_WINDOW};
 pub use error::{ApiError, Code, ErrorBody};
+pub use events::{Change, EventsQuery};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };
+pub use screen::{Screen, ScreenCursor, ScreenFormat, ScreenQuery};
+pub use search::{SearchHit, SearchQuery};
 pub use session::{
     Created, HostStatus, InputRequest, KeysRequest, KillRequest, NewSession, Receipt, ResizeRequest, SessionInfo,
-    StoreStatus, TurnRequest, Version,
+    StoreStatus, Version,
 };
+pub use turn::{Gap, Reply, ReplyQuery, ReplyReason, ReplySource, TurnInfo, TurnReason, TurnRequest, TurnState, When};
 
 /// The version of everything in this module. A host and a client with different numbers still talk; both say theirs.
 pub const API: u32 = 1;

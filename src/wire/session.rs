@@ -1,6 +1,6 @@
 //! Sessions, typing and the host itself.
 
-use crate::model::{Name, RawString, Restart, SessionId, Size, State};
+use crate::model::{Cursor, Name, RawString, Restart, SessionId, Size, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -89,6 +89,9 @@ pub struct Created {
     pub session: SessionInfo,
     /// False where it was there already (`exist_ok`).
     pub created: bool,
+    /// Where the log of its run begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<Cursor>,
 }
 
 /// A session as `list`, `show` and `new --json` print it. Times are RFC 3339.
@@ -124,19 +127,6 @@ pub struct SessionInfo {
     pub queued: u32,
 }
 
-/// `POST …/turns`: a text, submitted with Enter.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct TurnRequest {
-    /// The text.
-    pub text: RawString,
-    /// Who sends: a session's name, when it comes from inside one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
-    /// How long the program may take to read it; without it 60 s.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout_ms: Option<u64>,
-}
-
 /// `POST …/input`: a text without Enter, or bytes as they are. Opens no turn.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InputRequest {
@@ -145,10 +135,10 @@ pub struct InputRequest {
     /// True: typed as they are, control bytes included, never bracketed.
     #[serde(default)]
     pub raw: bool,
-    /// See [`TurnRequest::from`].
+    /// See [`super::TurnRequest::from`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// See [`TurnRequest::timeout_ms`].
+    /// How long the program may take to read it; without it 60 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
@@ -158,10 +148,10 @@ pub struct InputRequest {
 pub struct KeysRequest {
     /// In order.
     pub keys: Vec<String>,
-    /// See [`TurnRequest::from`].
+    /// See [`super::TurnRequest::from`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// See [`TurnRequest::timeout_ms`].
+    /// How long the program may take to read it; without it 60 s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }

@@ -52,10 +52,12 @@ fn case(text: &str) -> Case {
         end: String::new(),
     };
     let mut conditions = (vec![], vec![], vec![], None, None);
+    let mut reply = false;
     for line in lines.filter(|line| !line.trim().is_empty()) {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "#" => {}
+            "reply" => reply = true,
             "until" => conditions.0.push(unescape(rest)),
             "line" => conditions.1.push(unescape(rest)),
             "literal" => conditions.2.push(unescape(rest)),
@@ -74,6 +76,10 @@ fn case(text: &str) -> Case {
     case.records.iter().filter(|record| record.end() <= case.plan.start).for_each(|record| inputs.record(record));
     case.plan.masks = inputs.last();
     case.plan.conditions = Conditions::parse(&until, &lines, &literals, idle, first).unwrap();
+    if reply {
+        let (quiet, first) = (Duration::from_secs(3), first.unwrap_or(Duration::from_secs(120)));
+        case.plan.conditions = case.plan.conditions.for_reply(quiet, first);
+    }
     case
 }
 
@@ -83,6 +89,7 @@ fn plan() -> Plan {
         id: SessionId([1; 16]),
         run: 1,
         turn: None,
+        ended: None,
         size: Size { cols: 80, rows: 24 },
         scan_from: Cursor::at(Seq(1)),
         start: Cursor::at(Seq(1)),
@@ -93,6 +100,8 @@ fn plan() -> Plan {
         lines: None,
         content: Content::Rows,
         events_all: false,
+        times: false,
+        before: None,
         conditions: Conditions::default(),
         masks: vec![],
         follow: true,
@@ -144,7 +153,8 @@ impl Case {
             "quiet" => input(rest, Some(last + 1), false),
             "key" => input(rest, None, true),
             "hidden" => match input("", Some(last + 1), false) {
-                Event::Input { turn, part, key, digest, from, submit, echo, .. } => Event::Input {
+                Event::Input { turn, part, key, digest, from, submit, echo, asked, .. } => Event::Input {
+                    asked,
                     turn,
                     part,
                     key,
@@ -193,7 +203,17 @@ impl Case {
 
 pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
     let text = InputText::Shown(unescape(text).as_str().into());
-    Event::Input { turn, part: (0, 1), key: None, digest: 0, from: "cli".into(), submit: turn.is_some(), echo, text }
+    Event::Input {
+        turn,
+        part: (0, 1),
+        key: None,
+        digest: 0,
+        from: "cli".into(),
+        submit: turn.is_some(),
+        echo,
+        text,
+        asked: None,
+    }
 }
 
 /// Reads records; whoever reads gives up at the end.

@@ -49,10 +49,11 @@ pub(crate) fn show(events: &[RowEvent]) -> String {
         let (kind, row) = match event {
             RowEvent::Judged(row) => ('J', row),
             RowEvent::Final(row) => ('F', row),
+            RowEvent::Wiped => return String::new(),
         };
         format!("{kind}{}{} {}", row.id, if row.more { "+" } else { "" }, row.text)
     };
-    events.iter().map(one).collect::<Vec<_>>().join("|")
+    events.iter().filter(|event| **event != RowEvent::Wiped).map(one).collect::<Vec<_>>().join("|")
 }
 
 /// Each input gives these events up to its end, whole and byte by byte.

@@ -119,6 +119,11 @@ impl Cmd {
         Running { child, stdout, stderr, bound: self.bound, shown }
     }
 
+    /// Starts it with these as its standard input, output and error.
+    pub fn spawn_in(mut self, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> Child {
+        self.command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("starts")
+    }
+
     /// Starts it with stdout as a pipe for the test to read, or to close.
     pub fn spawn_piped(mut self) -> Child {
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts")

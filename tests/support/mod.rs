@@ -15,10 +15,12 @@
 mod command;
 mod process;
 mod stream;
+mod terminal;
 
 pub use command::{BOUND, Cmd, Out, Running};
 pub use process::{alive, kill_hard, peak_memory_kib, processes_with, send_signal};
 pub use stream::{Follower, Pattern};
+pub use terminal::Terminal;
 
 use serde_json::Value;
 use std::{

@@ -24,6 +24,38 @@ fn the_defaults_are_whole() {
     assert_eq!(config.send.enter_delay, Duration::from_millis(50));
     assert_eq!(config.send.timeout, Duration::from_secs(60));
     assert_eq!(config.wait.first, Duration::from_secs(120));
+    assert_eq!(config.attach.prefix, 0x02);
+    assert_eq!(config.ask.timeout, Duration::from_secs(1800));
+    assert_eq!(config.ask.quiet, Duration::from_secs(3));
+    assert!(config.http.listen.is_empty() && !config.http.insecure);
+    assert_eq!((config.http.max_connections, config.http.max_per_peer, config.http.max_follows), (1024, 256, 128));
+}
+
+#[test]
+fn lists_are_arrays_or_stand_between_commas() {
+    let listen = |file, flags: &[_]| {
+        merge(file, &[], flags).map(|c| c.http.listen.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let two = Ok(vec!["127.0.0.1:7777".to_owned(), "[::1]:7777".to_owned()]);
+    assert_eq!(listen("[http]\nlisten = [\"127.0.0.1:7777\", \"[::1]:7777\"]", &[]), two);
+    assert_eq!(listen("", &["http.listen=127.0.0.1:7777, [::1]:7777"]), two);
+    assert_eq!(listen("[http]\nlisten = \"127.0.0.1:1\"", &["http.listen="]), Ok(vec![]));
+    for (flag, why) in [
+        ("http.listen=7777", "no address"),
+        ("http.listen=localhost:7777", "such as 127.0.0.1:7777"),
+        ("http.listen=127.0.0.1:0", "port 0"),
+        ("http.listen=0.0.0.0:7777", "--insecure"),
+        ("http.listen=[::]:7777", "can be reached by others"),
+        ("http.insecure=maybe", "neither true nor false"),
+        ("http.allowed_hosts=http://x", "is no host"),
+        ("http.allowed_hosts=*", "is no host"),
+        ("http.allowed_origins=box.example", "as a browser says it"),
+        ("http.max_follows=0", "from 1 to"),
+    ] {
+        let error = merge("", &[], &[flag]).unwrap_err();
+        assert!(error.contains(why), "{flag}: {error}");
+    }
+    assert!(merge("[http]\ninsecure = true", &[], &["http.listen=0.0.0.0:1"]).unwrap().http.insecure);
 }
 
 #[test]
@@ -36,13 +68,15 @@ fn later_sources_win() {
     assert_eq!(segment(file, &env, &[]), 2);
     assert_eq!(segment(file, &env, &["store.segment_bytes=3MiB"]), 3);
     assert_eq!(merge(file, &env, &[]).unwrap().wait.first, Duration::from_secs(7));
+    let prefix = |key: &str| merge("", &[("TERMALIVE_CFG_ATTACH__PREFIX", key)], &[]).unwrap().attach.prefix;
+    assert_eq!((prefix("Ctrl+A"), prefix("ctrl-\\"), prefix("ctrl+@")), (0x01, 0x1c, 0));
     assert_eq!(merge("store.min_free = 0", &[], &[]).unwrap().store.min_free, 0);
 }
 
 #[test]
 fn what_is_wrong_is_said_with_its_place() {
     type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
-    let table: [Case<'_>; 10] = [
+    let table: [Case<'_>; 11] = [
         ("[store]\nsegment_byte = 1", &[], &[], &["store.segment_byte\"", "/etc/mine.toml", "store.segment_bytes\"?"]),
         ("colour = 1", &[], &[], &["unknown key \"colour\"", "/etc/mine.toml"]),
         ("store = 1", &[], &[], &["unknown key \"store\""]),
@@ -51,6 +85,7 @@ fn what_is_wrong_is_said_with_its_place() {
         ("[store]\nsegment_bytes = \"12 cows\"", &[], &[], &["store.segment_bytes in /etc/mine.toml", "12 cows"]),
         ("", &[("TERMALIVE_CFG_STORE__SIZE", "1")], &[], &["\"store.size\"", "TERMALIVE_CFG_STORE__SIZE"]),
         ("", &[("TERMALIVE_CFG_STORE__COMMIT_INTERVAL", "1h")], &[], &["out of bounds: 1ms to 10s"]),
+        ("[attach]\nprefix = \"b\"", &[], &[], &["attach.prefix in /etc/mine.toml", "ctrl+b"]),
         ("", &[], &["session.size"], &["--set KEY=VALUE"]),
         ("", &[], &["session.size=8"], &["session.size in --set", "80x24"]),
     ];

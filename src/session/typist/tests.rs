@@ -5,7 +5,7 @@ use super::*;
 const RAW: Reading = Reading { echo: false, canonical: false, bracketed: false };
 
 fn job(ticket: u64, text: &[u8], manner: Manner) -> Job {
-    Job { ticket, key: None, digest: 0, from: "cli".into(), text: text.to_vec(), manner }
+    Job { ticket, key: None, digest: 0, from: "cli".into(), text: text.to_vec(), manner, asked: None }
 }
 
 fn typist() -> Typist {
@@ -144,4 +144,26 @@ fn the_queue_has_a_bound() {
     (0..MAX_WAITING as u64).for_each(|n| typist.push(job(n, b"x", Manner::Paste)).unwrap());
     assert!(typist.push(job(99, b"x", Manner::Paste)).is_err());
     assert_eq!(typist.end().len(), MAX_WAITING);
+}
+
+#[test]
+fn nothing_comes_between_a_text_and_its_enter() {
+    let mut typist = typist();
+    typist.push(job(1, b"hello", Manner::Submit)).unwrap();
+    assert!(!typist.is_in_a_text(), "it waits");
+    let (mut now, mut seen) = (LogTime(0), vec![]);
+    loop {
+        match typist.next(now) {
+            Act::Begin => typist.begin(RAW, Ok(b"hello".to_vec())),
+            Act::Record(_) => typist.recorded(Seq(1)),
+            Act::Write(_) => typist.wrote(2),
+            Act::Pause(until) => now = until,
+            Act::Done { .. } => break,
+            Act::Idle => panic!("it isn't finished"),
+        }
+        seen.push(typist.is_in_a_text());
+    }
+    let (first, last) = (seen.iter().position(|s| *s).unwrap(), seen.iter().rposition(|s| *s).unwrap());
+    assert!(first > 1 && last - first >= 4 && seen[first..last].iter().all(|s| *s), "{seen:?}");
+    assert!(!typist.is_in_a_text(), "it is typed");
 }
