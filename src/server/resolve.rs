@@ -221,8 +221,8 @@ fn turn_from_log(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> 
         if page.is_empty() {
             return Ok(None);
         }
-        if let Some(mark) = page.iter().find_map(|record| sum.apply(record).filter(|mark| mark.turn == n)) {
-            return Ok(Some(mark));
+        if let Some(mark) = page.iter().find_map(|record| sum.apply(record).filter(|mark| mark.turn >= n)) {
+            return Ok(Some(mark).filter(|mark| mark.turn == n)); // a later one: this one is lost
         }
     }
 }
