@@ -66,7 +66,7 @@ mod tests {
     fn verbs_on_sessions_are_known() {
         let script = names(&Cli::command());
         let line = |ends: &str| script.lines().find(|line| line.ends_with(ends)).unwrap_or("").trim();
-        assert!(line("return ;;").starts_with("show|send|"), "{script}");
+        assert!(line("return ;;").starts_with("show|attach|a|send|"), "{script}");
         assert!(line(") ;;").starts_with("wait|kill|restart|rm"), "{script}");
         assert!(!script.contains("new|") && !script.contains("stop"), "{script}");
     }

@@ -252,7 +252,12 @@ mod tests {
     };
 
     fn scan(target: Target) -> Vec<Process> {
-        Census::take().unwrap().find(target)
+        loop {
+            let census = Census::take().unwrap();
+            if census.is_settled() {
+                return census.find(target);
+            }
+        }
     }
 
     /// A shell as leader of its own group, with the cookie; ended with all its tree, also when a test fails.

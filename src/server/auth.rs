@@ -91,9 +91,7 @@ pub(super) async fn check(
     let (method, path) = (request.method().clone(), request.path().to_owned());
     let requests = request.app_data::<actix_web::web::Data<super::App>>().map(|app| app.requests.clone());
     let admitted = admit(&request);
-    if let Some(Peer::Remote(entered)) = request.conn_data::<Peer>()
-        && (admitted.is_err() || path == HEALTH)
-    {
+    if let (Err(_), Some(Peer::Remote(entered))) = (&admitted, request.conn_data::<Peer>()) {
         entered.goodbye();
     }
     let mut response = match admitted {
@@ -112,6 +110,9 @@ pub(super) async fn check(
         }
     };
     if path == HEALTH {
+        if let Some(Peer::Remote(entered)) = response.request().conn_data::<Peer>() {
+            entered.goodbye();
+        }
         response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
     }
     let status = response.status();

@@ -11,8 +11,8 @@ use tokio::sync::Mutex;
 
 /// How long an answer holds.
 const HOLDS: Duration = Duration::from_secs(1);
-/// How long log and keeper may take. 5 s: a slow disk is no ill health; a load balancer waits about as long.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long log and keeper may take. 3 s: a slow disk is no ill health, and a connection without a token has 5 s.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// See the module.
 pub(crate) struct Health {
