@@ -1,6 +1,6 @@
 //! The end of a session's processes: signalled by pidfd, looked at until none of them is left.
 //!
-//! One thread ends all trees that are to end, with one [`Census`] for all of them, and is there only while there are some.
+//! One thread ends all trees that are to end, with one `Census` for all of them, and is there only while there are some.
 //! The end of a tree is that it is *empty*, not that its leader is gone. A process that isn't surely the session's is
 //! never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
 
