@@ -276,8 +276,7 @@ fn past(view: &LogView, keep: &Keep, place: Cursor, size: Size) -> Result<Pictur
 
 /// What stood there isn't known.
 fn gone(to: Seq, reason: GapReason) -> ApiError {
-    let what = format!("the log of that moment is lost ({reason})");
-    ApiError::new(Code::Failed, what).hint(format!("it goes on behind {}", Cursor::at(to)))
+    ApiError::new(Code::Failed, format!("the log of that moment, up to {}, is lost ({reason})", Cursor::at(to)))
 }
 
 /// Before which byte of the log a moment lies. Blocking.

@@ -4,7 +4,7 @@
 
 use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
-use crate::model::{Event, GapReason, InputText, MIB, Record, Seq, SessionId, Step, Wall};
+use crate::model::{Event, GapReason, InputText, MIB, Record, Seq, SessionId, Stamp, Step, Wall};
 use crate::pty::tree;
 use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};
@@ -87,7 +87,7 @@ pub(super) fn birth(
     let saved = meta.summary(id)?.and_then(|json| Summary::load(&json));
     let ring = taken.as_ref().map(|(_, _, adopted)| adopted.records.first().map_or(adopted.next, |r| r.seq));
     let stored = match tail_unknown {
-        Some(unknown) => name_loss(store, id, stored, ring, saved.as_ref(), unknown)?,
+        Some(unknown) => name_loss(store, &session, stored, ring, saved.as_ref(), unknown)?,
         None => stored,
     };
     let saved = saved.filter(|sum| sum.seq <= newest.max(stored));
@@ -129,7 +129,7 @@ pub(super) fn birth(
 /// that is stored then. What was lost is known from the ring, which goes on behind it, or from what the summary had seen.
 fn name_loss(
     store: &dyn EventLog,
-    id: SessionId,
+    session: &SessionMeta,
     stored: Seq,
     ring: Option<Seq>,
     saved: Option<&Summary>,
@@ -147,7 +147,8 @@ fn name_loss(
     }
     let reason = if tail_unknown { GapReason::Corrupt } else { GapReason::HostLost };
     let (kind, body) = Event::Gap { from: stored.next(), to: upto, reason }.encode();
-    let at = saved.map(|sum| sum.at).unwrap_or_default();
+    let at = saved.map(|sum| sum.at).unwrap_or(Stamp { wall: session.created, ..Stamp::default() });
+    let id = session.id;
     store.append(&[(id, Record { seq: upto, kind, at, body })])?;
     store.sync()?;
     tracing::error!(%id, from = stored.next().0, to = upto.0, "the newest records of a session are lost");
