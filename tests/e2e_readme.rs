@@ -43,7 +43,9 @@ const PAGES: [Page; 5] = [
             &["version ", "host ", "under keeper "],
             &["the host is up"],
             &["worth keeping\nworth keeping\n"],
-            &[" bytes in 1 segments"],
+            &[" bytes in 2 segments"],
+            &[],
+            &["meta: whole\n", "true\n", "nothing is damaged\n"],
         ],
     ),
     (

@@ -12,7 +12,7 @@ use std::{
 use store::{Dice, id, record, session, small};
 use termalive::{
     log::{Desired, EventLog, KEYS, KeyEntry, Meta, MetaBatch, Options, SegmentStore, SessionMeta},
-    model::{KIB, Key, MIB, Record, Seq, Wall},
+    model::{Event, GapReason, KIB, Key, Kind, MIB, Record, Seq, Wall},
 };
 
 fn open(state: &Path, options: &Options) -> SegmentStore {
@@ -45,8 +45,23 @@ fn segment(state: &Path, n: u32) -> PathBuf {
     state.join("segments").join(n.to_string())
 }
 
+/// Numbers of session 1's records, without gaps made for what is lost.
 fn seqs(log: &SegmentStore) -> Vec<u64> {
-    log.read(id(1), Seq(0), usize::MAX).unwrap().iter().map(|r| r.seq.0).collect()
+    let records = log.read(id(1), Seq(0), usize::MAX).unwrap();
+    records.iter().filter(|r| r.kind == Kind::Output).map(|r| r.seq.0).collect()
+}
+
+/// From, to and reason of the gaps in session 1's log.
+fn gaps(log: &SegmentStore) -> Vec<(u64, u64, GapReason)> {
+    let records = log.read(id(1), Seq(0), usize::MAX).unwrap();
+    let gap = |record: &Record| match record.event() {
+        Ok(Event::Gap { from, to, reason }) => {
+            assert_eq!(record.seq, to);
+            Some((from.0, to.0, reason))
+        }
+        _ => None,
+    };
+    records.iter().filter_map(gap).collect()
 }
 
 #[test]
@@ -102,8 +117,11 @@ fn a_damaged_closed_segment_is_put_aside_and_its_numbers_stay_used() {
     let log = open(state.path(), &small());
     let left: Vec<u64> = all.iter().copied().filter(|seq| !(firsts[1]..firsts[2]).contains(seq)).collect();
     assert_eq!(seqs(&log), left);
-    assert!(state.path().join("quarantine/2.1/db").exists() && !segment(state.path(), 2).exists());
-    assert_eq!(log.read(id(1), Seq(firsts[1]), 1).unwrap()[0].seq, Seq(firsts[2]));
+    assert!(state.path().join("quarantine/2.1/db").exists() && segment(state.path(), 2).join("salvaged").exists());
+    assert_eq!(gaps(&log), [(firsts[1], firsts[2] - 1, GapReason::Corrupt)]);
+    let next = log.read(id(1), Seq(firsts[1] + 1), 1).unwrap();
+    assert_eq!((next[0].kind, next[1].seq), (Kind::Gap, Seq(firsts[2])), "from a cursor in what is lost");
+    assert_eq!(next[0].at, next[1].at, "a gap has the time of what follows it");
 }
 
 #[test]
@@ -114,7 +132,8 @@ fn a_damaged_newest_segment_is_put_aside_and_a_new_one_begun() {
     let log = open(state.path(), &small());
     assert_eq!(seqs(&log), (1..firsts[2]).collect::<Vec<_>>());
     log.append(&[(id(1), record(9999, "on"))]).unwrap();
-    assert!(segment(state.path(), 4).exists());
+    assert!(segment(state.path(), 4).exists() && log.is_tail_unknown());
+    assert_eq!(gaps(&log), [], "what was lost behind the last record isn't known here");
     drop(log);
     fs::remove_file(segment(state.path(), 4).join("db")).unwrap();
     assert_eq!(open(state.path(), &small()).last(id(1)).unwrap(), Some(Seq(firsts[2] - 1)));
@@ -130,7 +149,7 @@ fn the_last_number_of_a_segment_in_quarantine_is_known_after_a_restart() {
     drop(log);
     fs::remove_file(segment(state.path(), 1).join("db")).unwrap();
     let log = open(state.path(), &options);
-    assert_eq!(log.read(id(1), Seq(0), 100).unwrap(), []);
+    assert_eq!(gaps(&log), [(1, 7, GapReason::Corrupt)]);
     assert_eq!(log.last(id(1)).unwrap(), Some(Seq(7)));
     drop(log);
     assert_eq!(open(state.path(), &options).last(id(1)).unwrap(), Some(Seq(7)));
@@ -148,16 +167,17 @@ fn flipped_bits_never_give_wrong_records_nor_a_panic() {
         let at = dice.roll(bytes.len() as u64) as usize;
         bytes[at] ^= 1 << dice.roll(8);
         fs::write(&file, bytes).unwrap();
-        if let Ok(log) = SegmentStore::open(state.path(), small())
-            && let Ok(read) = log.read(id(1), Seq(0), usize::MAX)
-        {
-            assert!(
-                read.iter()
-                    .all(|r: &Record| whole.binary_search_by_key(&r.seq, |w| w.seq).is_ok_and(|i| whole[i] == *r))
-            );
+        let log = open(state.path(), &small());
+        let read = log.read(id(1), Seq(0), usize::MAX).unwrap();
+        for record in read.iter().filter(|r| r.kind == Kind::Output) {
+            assert!(whole.binary_search_by_key(&record.seq, |w| w.seq).is_ok_and(|i| whole[i] == *record));
         }
+        let lost: u64 = gaps(&log).iter().map(|(from, to, _)| to - from + 1).sum();
+        assert!(lost <= 40, "one bit costs a frame's records at most, not {lost}: {:?}", gaps(&log));
+        drop(log);
         fs::remove_dir_all(state.path().join("quarantine")).ok();
-        fs::create_dir_all(segment(state.path(), 3)).unwrap();
+        fs::remove_dir_all(segment(state.path(), 4)).ok();
+        fs::remove_file(segment(state.path(), 3).join("salvaged")).ok();
     }
 }
 

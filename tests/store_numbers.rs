@@ -47,7 +47,7 @@ fn codec() {
         let (mut encoder, mut frames) = (Encoder::default(), Vec::new());
         let start = Instant::now();
         for page in records.chunks(34) {
-            encoder.encode(&page.iter().collect::<Vec<_>>(), |_, _, f| frames.push(f.to_vec()));
+            encoder.encode(id(1), Seq(0), &page.iter().collect::<Vec<_>>(), |_, _, f| frames.push(f.to_vec()));
         }
         let encode = mb_per_s(data.len(), start);
         let stored: usize = frames.iter().map(Vec::len).sum();

@@ -1,8 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
 use super::{
-    ask, attach, completions, doctor, events, export, host, kill, list, logs, new, replay, reply, resize, restart, rm,
-    run, screen, search, send, show, start, status, stop, turns, wait,
+    ask, attach, completions, doctor, events, export, host, kill, list, log, logs, new, replay, reply, resize, restart,
+    rm, run, screen, search, send, show, start, status, stop, turns, wait,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -57,6 +57,7 @@ pub(super) enum Verb {
     Reply(reply::ReplyArgs),
     Turns(turns::TurnsArgs),
     Logs(logs::LogsArgs),
+    Log(log::LogArgs),
     Wait(wait::WaitArgs),
     Screen(screen::ScreenArgs),
     Kill(kill::KillArgs),

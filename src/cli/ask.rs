@@ -84,7 +84,8 @@ fn tell(reply: &Reply, context: &Context) -> Result<(), Failure> {
     }
     if !reply.gaps.is_empty() {
         out::note(
-            "output is missing in this reply: the machine went down, or the log was damaged (--json shows where)",
+            "output is missing in this reply: the machine went down, the log was damaged, or the limit of what is kept took it \
+             (--json shows where)",
         );
     }
     let why = match reply.reason {

@@ -17,6 +17,7 @@ mod hidden;
 mod host;
 mod kill;
 mod list;
+mod log;
 mod logs;
 mod many;
 mod new;
@@ -136,6 +137,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Reply(args)) => reply::run(args, context),
         Some(Verb::Turns(args)) => turns::run(&args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
+        Some(Verb::Log(args)) => log::run(&args, context),
         Some(Verb::Wait(args)) => wait::run(args, context),
         Some(Verb::Screen(args)) => screen::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),

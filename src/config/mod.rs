@@ -29,6 +29,8 @@ pub struct Config {
     pub host: HostConfig,
     /// Of the log on disk.
     pub store: StoreConfig,
+    /// What is kept of it.
+    pub log: LogConfig,
     /// Of sessions.
     pub session: SessionConfig,
     /// Of typing.
@@ -74,6 +76,17 @@ pub struct StoreConfig {
     pub commit_interval: Duration,
     /// Free bytes below which nothing is written.
     pub min_free: u64,
+}
+
+/// `[log]`: limits, if any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Bytes on disk of all sessions together.
+    pub keep_bytes: Option<u64>,
+    /// Bytes of one session.
+    pub keep_session_bytes: Option<u64>,
+    /// Since its segment was closed.
+    pub keep_age: Option<Duration>,
 }
 
 /// `[session]`.

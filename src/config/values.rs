@@ -5,8 +5,8 @@
 
 use super::load::{Setting, Settings};
 use super::{
-    AskConfig, AttachConfig, Config, ConfigError, HostConfig, HttpConfig, LogFormat, SendConfig, SessionConfig,
-    StoreConfig, WaitConfig, parse_bytes,
+    AskConfig, AttachConfig, Config, ConfigError, HostConfig, HttpConfig, LogConfig, LogFormat, SendConfig,
+    SessionConfig, StoreConfig, WaitConfig, parse_bytes,
 };
 use crate::model::{KIB, format_duration, parse_duration};
 use std::{fmt::Display, net::SocketAddr, time::Duration};
@@ -16,6 +16,12 @@ use toml::Value;
 const SEGMENT_MIN: u64 = 256 * KIB as u64;
 /// The shortest age of a segment. 1 s: opening a store takes some milliseconds.
 const AGE_MIN: Duration = Duration::from_secs(1);
+/// The least that can be kept, bytes. 4 MiB: its segments are twice a crash ring.
+const KEEP_MIN: u64 = 4 * 1024 * KIB as u64;
+/// The shortest time that can be kept. 1 min: closing segments every few seconds is all that less would do.
+const KEEP_AGE_MIN: Duration = Duration::from_secs(60);
+/// How no limit is written.
+const NONE: &str = "none";
 /// The shortest commit interval. 1 ms: about one fsync of a fast disk.
 const COMMIT_MIN: Duration = Duration::from_millis(1);
 /// The longest commit interval. 10 s: more is more loss at a power failure than anyone means.
@@ -50,6 +56,8 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             if value >= min { Ok(value) } else { Err(format!("{text:?} is too small: at least {min} bytes")) }
         })
     };
+    let is_none = |key: &str| settings.get(key).is_some_and(|s| s.value.as_str() == Some(NONE));
+    let limit = |key: &str| if is_none(key) { Ok(None) } else { bytes(key, KEEP_MIN).map(Some) };
     Ok(Config {
         host: HostConfig {
             log: read(settings, "host.log", log_filter)?,
@@ -65,6 +73,14 @@ pub(super) fn config(settings: &Settings) -> Result<Config, ConfigError> {
             segment_age: duration("store.segment_age", AGE_MIN, Duration::MAX)?,
             commit_interval: duration("store.commit_interval", COMMIT_MIN, COMMIT_MAX)?,
             min_free: bytes("store.min_free", 0)?,
+        },
+        log: LogConfig {
+            keep_bytes: limit("log.keep_bytes")?,
+            keep_session_bytes: limit("log.keep_session_bytes")?,
+            keep_age: match is_none("log.keep_age") {
+                true => None,
+                false => Some(duration("log.keep_age", KEEP_AGE_MIN, Duration::MAX)?),
+            },
         },
         session: SessionConfig {
             size: read(settings, "session.size", |text| text.parse().map_err(say))?,

@@ -265,7 +265,7 @@ impl Follow {
         Some(self.fire(fired, record.at.wall, out))
     }
 
-    /// A new size, or the end of all rows because a run ends or begins.
+    /// A new size, or the end of all rows because a run ends or begins, or because nobody knows what came next.
     fn change_screen(&mut self, record: &Record, event: &Event, out: &mut Vec<Frame>) -> Option<End> {
         let fired = match event {
             Event::Resize(size) => {
@@ -276,7 +276,8 @@ impl Follow {
                 }
                 if self.begun { self.rows(rows, record.at.log, out) } else { None }
             }
-            Event::Exited { .. } | Event::Starting { .. } => {
+            Event::Gap { .. } if !self.fed => None,
+            Event::Exited { .. } | Event::Starting { .. } | Event::Gap { .. } => {
                 let fired = self.finish_rows(true, true, out);
                 if let Event::Starting { size, .. } = event {
                     self.size = *size;

@@ -184,7 +184,7 @@ impl Search {
                 self.begin.run = *run;
                 self.fresh(record, *size, out);
             }
-            Event::Exited { .. } => self.fresh(record, self.begin.size, out),
+            Event::Exited { .. } | Event::Gap { .. } => self.fresh(record, self.begin.size, out),
             Event::Resize(size) => {
                 self.begin.size = *size;
                 self.rows.resize(*size, &mut self.events);
@@ -202,7 +202,7 @@ impl Search {
         }
     }
 
-    /// A run ends or begins: what stands on the screen is final, the next one is blank.
+    /// A run ends or begins, or nobody knows what came next: what stands on the screen is final, the next one is blank.
     fn fresh(&mut self, record: &Record, size: Size, out: &mut Vec<Found>) {
         self.rows.finish(&mut self.events);
         self.look(out);

@@ -36,6 +36,15 @@ pub(super) fn prepare(state: &Path, options: &Options) -> Result<(), StoreDown> 
     need(state, 0, options)
 }
 
+/// True when a store is there, of a version that is read here.
+pub(super) fn is_there(state: &Path) -> Result<bool, StoreDown> {
+    match fs::read_to_string(state.join("version")) {
+        Ok(text) => check_version(state, &text).map(|()| true),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(down(state, e)),
+    }
+}
+
 fn check_version(state: &Path, text: &str) -> Result<(), StoreDown> {
     match text.trim().strip_prefix(VERSION_WORDS).map(str::parse::<u32>) {
         Some(Ok(version)) if version <= VERSION => Ok(()),
@@ -113,6 +122,12 @@ pub(super) fn write_whole(file: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Makes a directory's entries survive a power loss.
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+/// The folders in a folder; none where it can't be read.
+pub(super) fn subfolders(dir: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
 }
 
 /// Moves a damaged folder to `quarantine/` under a name that is free, and says so.

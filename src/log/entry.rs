@@ -12,6 +12,8 @@ use std::collections::HashMap;
 const VERSION: u8 = 1;
 const HEAD: usize = 9;
 const PIECE: usize = 4096;
+/// How the refusal of a later release's words begins: they aren't damage.
+pub(super) const NEWER: &str = "a newer termalive wrote";
 
 /// Changes that are being put together. Looks at the table for what they replace.
 pub(super) struct Draft<'a> {
@@ -105,6 +107,13 @@ pub(super) fn all(table: &Table, prefix: Vec<u8>) -> impl Iterator<Item = Result
     })
 }
 
+/// As [`all`], without those that can't be read.
+pub(super) fn readable(table: &Table, prefix: Vec<u8>) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let keys: Vec<Value> = under(table, prefix).map_while(Result::ok).map(|(key, _)| key).collect();
+    let names = keys.iter().filter_map(|key| key.strip_suffix(&0u32.to_be_bytes()[..]));
+    names.filter_map(|name| Some((name.to_vec(), get(table, name).ok()??))).collect()
+}
+
 /// Everything that starts so, as it lies in the table.
 pub(super) fn under(table: &Table, prefix: Vec<u8>) -> impl Iterator<Item = Result<(Value, Value), StoreDown>> {
     table
@@ -116,10 +125,7 @@ fn join(table: &Table, name: &[u8], first: &[u8]) -> Result<Vec<u8>, StoreDown> 
     let damaged = || disk::down(table.dir(), "damaged: an entry isn't whole");
     let head = Head::read(first).ok_or_else(damaged)?;
     if head.version > VERSION {
-        let why = format!(
-            "a newer termalive wrote an entry (version {}; this one reads {VERSION}): use that one",
-            head.version
-        );
+        let why = format!("{NEWER} an entry (version {}; this one reads {VERSION}): use that one", head.version);
         return Err(disk::down(table.dir(), why));
     }
     let mut value = first[HEAD..].to_vec();

@@ -3,22 +3,26 @@
 //! Pure: no file, no clock. It must never panic on what it reads, whatever that is, and never make a frame above
 //! [`FRAME_BYTES`]: larger values become blob files in sled, which are never synced. Records come from the writer and go
 //! to the store's segments; a record that doesn't fit in a frame is continued in further frames (parts).
+//!
+//! A frame says whose it is, how long it is and which record stood before it: so it can be found in a damaged file without
+//! its key, and a reader sees that another frame is missing.
 
 use super::{
     lz::{Lz, Unlz, is_dense},
     varint::{read_varint, unzigzag, varint, zigzag},
 };
-use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp, Wall};
+use crate::model::{KIB, Kind, LogTime, Record, Seq, SessionId, Stamp, Wall};
 use bytes::Bytes;
 
 /// The version written, and the newest that is read.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 /// The most a frame takes in the store, bytes: with values up to here sled makes no blob files.
 pub const FRAME_BYTES: usize = 4 * KIB;
 /// The most a frame holds before compression, bytes: what a reader has to unpack for one record.
 pub const RAW_BYTES: usize = 32 * KIB;
 
-const HEADER: usize = 48;
+const HEADER: usize = 76;
+const HEADER_1: usize = 48; // of version 1, which says neither whose it is nor what stood before it
 const ROOM: usize = FRAME_BYTES - HEADER;
 const CRC_AT: usize = 4; // and after it: bytes 0..8 keep their meaning in every version
 const RAW: u8 = 0;
@@ -41,10 +45,16 @@ pub struct Head {
     pub goes_on: bool,
     /// How many records (kinds this code doesn't know too).
     pub count: u16,
+    /// Whose it is (not in version 1).
+    pub id: Option<SessionId>,
+    /// The session's last record before this frame, 0: none (not in version 1).
+    pub before: Option<Seq>,
+    /// When its first record happened.
+    pub at: Stamp,
     codec: u8,
     raw_len: usize,
-    wall: Wall,
-    log: LogTime,
+    /// Where the payload begins and ends.
+    payload: (usize, usize),
 }
 
 /// Why a frame can't be read.
@@ -65,6 +75,9 @@ pub struct Encoder {
     raw: Vec<u8>,
     frame: Vec<u8>,
     lz: Lz,
+    /// Whose records these are, and the last one before them.
+    id: SessionId,
+    before: Seq,
     /// Stored size over raw size that is expected of data that isn't dense.
     ratio: f32,
 }
@@ -84,14 +97,16 @@ struct Piece<'a> {
 
 impl Default for Encoder {
     fn default() -> Self {
-        Encoder { raw: Vec::new(), frame: Vec::new(), lz: Lz::default(), ratio: 0.5 }
+        let (id, before) = (SessionId([0; 16]), Seq(0));
+        Encoder { raw: Vec::new(), frame: Vec::new(), lz: Lz::default(), id, before, ratio: 0.5 }
     }
 }
 
 impl Encoder {
-    /// Puts records of one session (rising seqs) into frames; `put` gets each with the number of its first record and the
-    /// part of that record's body it starts with.
-    pub fn encode(&mut self, records: &[&Record], mut put: impl FnMut(Seq, u32, &[u8])) {
+    /// Puts records of session `id` (rising seqs, `before` is the last one earlier) into frames; `put` gets each with the
+    /// number of its first record and the part of that record's body it starts with.
+    pub fn encode(&mut self, id: SessionId, before: Seq, records: &[&Record], mut put: impl FnMut(Seq, u32, &[u8])) {
+        (self.id, self.before) = (id, before);
         let pieces: Vec<Piece<'_>> =
             records.iter().map(|r| Piece { record: r, body: &r.body, dense: is_dense(&r.body) }).collect();
         let mut rest = &pieces[..];
@@ -102,11 +117,12 @@ impl Encoder {
             }
             if count == 0 {
                 self.in_parts(*first, &mut put);
-                rest = &rest[1..];
+                count = 1;
             } else {
                 put(first.record.seq, 0, &self.frame);
-                rest = &rest[count..];
             }
+            self.before = rest[count - 1].record.seq;
+            rest = &rest[count..];
         }
     }
 
@@ -167,6 +183,10 @@ impl Encoder {
         f.extend_from_slice(&last.record.seq.0.to_le_bytes());
         f.extend_from_slice(&first.record.at.wall.0.to_le_bytes());
         f.extend_from_slice(&first.record.at.log.0.to_le_bytes());
+        f.extend_from_slice(&self.before.0.to_le_bytes());
+        f.extend_from_slice(&self.id.0);
+        f.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        f.extend_from_slice(&[0, 0]);
         f.extend_from_slice(payload);
         let crc = crc(f);
         f[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
@@ -193,7 +213,7 @@ impl Head {
     /// Reads and checks a frame's header and checksum.
     pub fn read(frame: &[u8]) -> Result<Head, FrameError> {
         let damaged = FrameError::Damaged;
-        let (head, _) = frame.split_first_chunk::<HEADER>().ok_or(damaged("it is too short"))?;
+        let (head, _) = frame.split_first_chunk::<HEADER_1>().ok_or(damaged("it is too short"))?;
         if head[CRC_AT..CRC_AT + 4] != crc(frame).to_le_bytes() {
             return Err(damaged("its checksum differs"));
         }
@@ -202,7 +222,7 @@ impl Head {
         }
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| head[at + i]));
         let half = |at: usize| u16::from_le_bytes([head[at], head[at + 1]]);
-        Ok(Head {
+        let mut read = Head {
             codec: head[1],
             goes_on: head[2] & GOES_ON != 0,
             count: half(8),
@@ -210,10 +230,41 @@ impl Head {
             part: word(12) as u32,
             first: Seq(word(16)),
             last: Seq(word(24)),
-            wall: Wall(word(32) as i64),
-            log: LogTime(word(40)),
-        })
+            at: Stamp { wall: Wall(word(32) as i64), log: LogTime(word(40)) },
+            id: None,
+            before: None,
+            payload: (HEADER_1, frame.len()),
+        };
+        if head[0] > 1 {
+            let more: &[u8; HEADER] = frame.first_chunk().ok_or(damaged("it is too short"))?;
+            let len = stored_bytes(more);
+            if len != frame.len() {
+                return Err(damaged("its length differs"));
+            }
+            read.before = Some(Seq(u64::from_le_bytes(std::array::from_fn(|i| more[48 + i]))));
+            read.id = Some(SessionId(std::array::from_fn(|i| more[56 + i])));
+            read.payload = (HEADER, len);
+        }
+        Ok(read)
     }
+}
+
+/// How long the frame is that this header belongs to, if it is one.
+fn stored_bytes(header: &[u8; HEADER]) -> usize {
+    HEADER + usize::from(u16::from_le_bytes([header[72], header[73]]))
+}
+
+/// Whole frames of version 2 in any bytes, such as a damaged file, with their places: what has a right checksum is one.
+pub fn carve(bytes: &[u8]) -> impl Iterator<Item = (usize, Head, &[u8])> {
+    let found = |at: usize| {
+        let header: &[u8; HEADER] = bytes.get(at..)?.first_chunk()?;
+        if header[1] > ZSTD || header[2] > GOES_ON || header[3] != 0 {
+            return None;
+        }
+        let frame = bytes.get(at..at + stored_bytes(header)).filter(|frame| frame.len() <= FRAME_BYTES)?;
+        Some((at, Head::read(frame).ok()?, frame))
+    };
+    memchr::memchr_iter(VERSION, bytes).filter_map(found)
 }
 
 impl Decoder {
@@ -227,7 +278,7 @@ impl Decoder {
     pub fn decode(&mut self, frame: &[u8]) -> Result<(Head, Vec<Record>), FrameError> {
         let damaged = FrameError::Damaged;
         let head = Head::read(frame)?;
-        let payload = &frame[HEADER..];
+        let payload = &frame[head.payload.0..head.payload.1];
         let raw = match head.codec {
             RAW => Bytes::copy_from_slice(payload),
             ZSTD => self.lz.unpack(payload, head.raw_len).ok_or(damaged("it can't be decompressed"))?.into(),
@@ -249,7 +300,7 @@ impl Default for Decoder {
 
 fn records(head: &Head, raw: &Bytes) -> Option<Vec<Record>> {
     let mut heads = &raw[..];
-    let (mut seq, mut at) = (head.first, Stamp { wall: head.wall, log: head.log });
+    let (mut seq, mut at) = (head.first, head.at);
     let mut found = Vec::with_capacity(usize::from(head.count).min(raw.len()));
     for _ in 0..head.count {
         seq = Seq(seq.0.wrapping_add(read_varint(&mut heads)?));
@@ -276,137 +327,4 @@ fn crc(frame: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    type Stored = Vec<(Seq, u32, Vec<u8>)>;
-
-    fn store(encoder: &mut Encoder, records: &[Record]) -> Stored {
-        let mut frames = Vec::new();
-        encoder.encode(&records.iter().collect::<Vec<_>>(), |seq, part, f| frames.push((seq, part, f.to_vec())));
-        frames
-    }
-
-    fn load(frames: &Stored) -> Vec<Record> {
-        let mut joined: Vec<Record> = Vec::new();
-        let mut decoder = Decoder::new();
-        for (seq, part, frame) in frames {
-            let (head, records) = decoder.decode(frame).unwrap();
-            assert_eq!((head.first, head.part), (*seq, *part));
-            for (i, record) in records.into_iter().enumerate() {
-                match joined.last_mut() {
-                    Some(before) if i == 0 && *part > 0 => {
-                        before.body = [&before.body[..], &record.body].concat().into()
-                    }
-                    _ => joined.push(record),
-                }
-            }
-        }
-        joined
-    }
-
-    fn noise(len: usize, mut seed: u64) -> Vec<u8> {
-        let mut next = || {
-            seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (seed >> 56) as u8
-        };
-        (0..len).map(|_| next()).collect()
-    }
-
-    fn body() -> impl Strategy<Value = Vec<u8>> {
-        prop_oneof![
-            4 => proptest::collection::vec(any::<u8>(), 0..200),
-            2 => (0usize..4000, any::<u64>()).prop_map(|(n, seed)| noise(n, seed)),
-            2 => (0usize..4000).prop_map(|n| b"termalive keeps a log. ".iter().copied().cycle().take(n).collect()),
-            1 => (0usize..200_000, any::<u64>()).prop_map(|(n, seed)| noise(n, seed)),
-            1 => (0usize..200_000).prop_map(|n| vec![b'x'; n]),
-            1 => (0usize..60_000, any::<u64>()).prop_map(|(n, s)| noise(n, s).iter().map(|b| b % 16 + 64).collect()),
-        ]
-    }
-
-    fn record() -> impl Strategy<Value = (u64, u8, i64, u64, Vec<u8>)> {
-        (1u64..1 << 40, 1u8..=10, any::<i64>(), any::<u64>(), body())
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 64 } else { 2000 }))]
-
-        #[test]
-        fn records_survive_their_frames(parts in proptest::collection::vec(record(), 0..30)) {
-            let mut seq = 0;
-            let records: Vec<Record> = parts.into_iter().map(|(jump, kind, wall, log, body)| {
-                seq += jump;
-                let at = Stamp { wall: Wall(wall), log: LogTime(log) };
-                Record { seq: Seq(seq), kind: Kind::from_u8(kind).unwrap(), at, body: body.into() }
-            }).collect();
-            let frames = store(&mut Encoder::default(), &records);
-            prop_assert!(frames.iter().all(|(_, _, f)| f.len() <= FRAME_BYTES));
-            prop_assert!(frames.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)), "keys rise");
-            prop_assert_eq!(load(&frames), records);
-        }
-
-        #[test]
-        fn damage_is_an_error(at in any::<prop::sample::Index>(), bit in 0u8..8, cut in any::<prop::sample::Index>()) {
-            let body = Bytes::from(noise(700, 3).iter().map(|b| b % 32).collect::<Vec<_>>());
-            let records = [1, 5].map(|s| Record { seq: Seq(s), kind: Kind::Output, at: Stamp::default(), body: body.clone() });
-            let frames = store(&mut Encoder::default(), &records);
-            let mut frame = frames[0].2.clone();
-            let cut = &frame[..cut.index(frame.len())];
-            prop_assert!(matches!(Decoder::new().decode(cut), Err(FrameError::Damaged(_))));
-            let at = at.index(frame.len());
-            frame[at] ^= 1 << bit;
-            prop_assert!(matches!(Decoder::new().decode(&frame), Err(FrameError::Damaged(_))));
-        }
-
-        #[test]
-        fn bytes_with_a_right_checksum_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300), count in 0u8..5) {
-            let mut frame = vec![VERSION, bytes.first().map_or(0, |b| b % 3), 0, 0, 0, 0, 0, 0, count, 0];
-            frame.extend((bytes.len().saturating_sub(36) as u16).to_le_bytes());
-            frame.extend(bytes);
-            if frame.len() > CRC_AT + 4 {
-                let right = crc(&frame).to_le_bytes();
-                frame[CRC_AT..CRC_AT + 4].copy_from_slice(&right);
-            }
-            let _ = Decoder::new().decode(&frame);
-        }
-    }
-
-    fn one(seq: u64, body: Vec<u8>) -> Record {
-        Record { seq: Seq(seq), kind: Kind::Output, at: Stamp::default(), body: body.into() }
-    }
-
-    #[test]
-    fn a_newer_version_is_refused_with_a_sentence() {
-        let mut frame = store(&mut Encoder::default(), &[one(1, b"x".to_vec())]).remove(0).2;
-        frame[0] = VERSION + 1;
-        let right = crc(&frame).to_le_bytes();
-        frame[CRC_AT..CRC_AT + 4].copy_from_slice(&right);
-        let refused = Decoder::new().decode(&frame).unwrap_err();
-        assert_eq!(refused, FrameError::TooNew(2));
-        assert!(refused.to_string().contains("newer termalive"), "{refused}");
-    }
-
-    #[test]
-    fn an_unknown_kind_is_left_out() {
-        let mut frame = store(&mut Encoder::default(), &[one(1, noise(100, 1)), one(2, noise(100, 2))]).remove(0).2;
-        assert_eq!((frame[1], frame[HEADER + 1]), (RAW, Kind::Output as u8));
-        frame[HEADER + 1] = 200;
-        let right = crc(&frame).to_le_bytes();
-        frame[CRC_AT..CRC_AT + 4].copy_from_slice(&right);
-        let (head, records) = Decoder::new().decode(&frame).unwrap();
-        assert_eq!((head.count, head.last), (2, Seq(2)));
-        assert_eq!(records, [one(2, noise(100, 2))]);
-    }
-
-    #[test]
-    fn frames_are_well_filled() {
-        let mut encoder = Encoder::default();
-        let text =
-            |i: u64| (0..).flat_map(move |n: u64| format!("{:x} file-{n} compiled\n", i * n * 7919).into_bytes());
-        let records: Vec<Record> = (1..400).map(|i| one(i, text(i).take(3840).collect())).collect();
-        let frames = store(&mut encoder, &records);
-        let mean = frames.iter().map(|(_, _, f)| f.len()).sum::<usize>() / frames.len();
-        assert!(mean > FRAME_BYTES / 2, "{mean} bytes a frame, {} frames", frames.len());
-    }
-}
+mod tests;

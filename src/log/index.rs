@@ -5,8 +5,10 @@
 
 use super::{
     StoreDown, disk,
+    flat::Flat,
     frame::Head,
     key::{FrameKey, session_end},
+    retention::Marks,
     sled::{MARK, Table},
 };
 use crate::model::{Seq, SessionId};
@@ -18,21 +20,32 @@ use std::{
 };
 
 const VERSION: u32 = 1;
-const FILE: &str = "index.json";
+pub(super) const FILE: &str = "index.json";
 
-/// First and last record of each session in one segment.
+/// What one session has in one segment.
+#[derive(Clone, Copy, Default, Debug, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) first: Seq,
+    pub(super) last: Seq,
+    /// Of its frames; 0 where nobody counted.
+    pub(super) bytes: u64,
+}
+
+/// What each session has in one segment.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
-pub(super) struct Ranges(HashMap<SessionId, (Seq, Seq)>);
+pub(super) struct Ranges(HashMap<SessionId, Range>);
 
 #[derive(Serialize, Deserialize)]
 struct OnDisk {
     v: u32,
     sessions: HashMap<SessionId, (Seq, Seq)>,
+    #[serde(default)]
+    bytes: HashMap<SessionId, u64>,
 }
 
 impl Ranges {
-    /// From the keys of a table: three look-ups a session.
-    pub(super) fn scan(table: &Table) -> Result<Ranges, StoreDown> {
+    /// From the keys of a table: three look-ups a session, or every frame where bytes are to be counted.
+    pub(super) fn scan(table: &Table, count: bool) -> Result<Ranges, StoreDown> {
         let mut ranges = Ranges::default();
         let mut at = MARK.to_vec();
         let damaged = |what: &str| disk::down(table.dir(), format!("damaged: {what}"));
@@ -41,32 +54,60 @@ impl Ranges {
             at = session_end(first.id);
             let Some((_, frame)) = table.before(&at)? else { break };
             let last = Head::read(&frame).map_err(|e| disk::down(table.dir(), e))?.last;
-            ranges.0.insert(first.id, (first.seq, last));
+            let mut bytes = 0;
+            if count {
+                for found in table.range(first.bytes().to_vec()..=at.clone()) {
+                    bytes += found?.1.len() as u64;
+                }
+            }
+            ranges.add(first.id, Range { first: first.seq, last, bytes });
         }
         Ok(ranges)
+    }
+
+    /// From the frames of a closed segment.
+    pub(super) fn of(flat: &Flat) -> Ranges {
+        let mut ranges = Ranges::default();
+        flat.keys().for_each(|(key, last, bytes)| ranges.add(key.id, Range { first: key.seq, last, bytes }));
+        ranges
     }
 
     /// From the file beside a closed segment, if it is there and can be read.
     pub(super) fn load(dir: &Path) -> Option<Ranges> {
         let file: OnDisk = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
-        (file.v == VERSION).then_some(Ranges(file.sessions))
+        let range = |(id, (first, last))| {
+            let bytes = file.bytes.get(&id).copied().unwrap_or(0);
+            (id, Range { first, last, bytes })
+        };
+        (file.v == VERSION).then(|| Ranges(file.sessions.into_iter().map(range).collect()))
     }
 
     /// Writes that file.
     pub(super) fn save(&self, dir: &Path) -> Result<(), StoreDown> {
-        let file = OnDisk { v: VERSION, sessions: self.0.clone() };
+        let sessions = self.0.iter().map(|(id, r)| (*id, (r.first, r.last))).collect();
+        let file = OnDisk { v: VERSION, sessions, bytes: self.0.iter().map(|(id, r)| (*id, r.bytes)).collect() };
         let json = serde_json::to_vec(&file).map_err(|e| disk::down(dir, e))?;
         disk::write_whole(&dir.join(FILE), &json).map_err(|e| disk::down(dir, e))
     }
 
     /// Takes in records that were added.
-    pub(super) fn add(&mut self, id: SessionId, first: Seq, last: Seq) {
-        let range = self.0.entry(id).or_insert((first, last));
-        *range = (range.0.min(first), range.1.max(last));
+    pub(super) fn add(&mut self, id: SessionId, new: Range) {
+        let range = self.0.entry(id).or_insert(Range { bytes: 0, ..new });
+        *range =
+            Range { first: range.first.min(new.first), last: range.last.max(new.last), bytes: range.bytes + new.bytes };
+    }
+
+    /// Knows of the records that another account of the same segment knows of.
+    pub(super) fn widen(&mut self, other: &Ranges) {
+        other.0.iter().for_each(|(id, range)| self.add(*id, Range { bytes: 0, ..*range }));
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, Range)> {
+        self.0.iter().map(|(id, range)| (*id, *range))
     }
 
     pub(super) fn last(&self, id: SessionId) -> Option<Seq> {
-        self.0.get(&id).map(|r| r.1)
+        self.0.get(&id).map(|r| r.last)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -74,27 +115,22 @@ impl Ranges {
     }
 }
 
-/// All segments' ranges by segment number, and the last seqs of segments that were put aside.
+/// All segments' ranges by segment number, and what retention has taken.
 #[derive(Default)]
 pub(super) struct Index {
     pub(super) segments: BTreeMap<u64, Ranges>,
-    /// Numbers that were given to records now in quarantine: never given again.
-    lost: Ranges,
+    pub(super) marks: Marks,
 }
 
 impl Index {
-    /// Segments with records from `from` on, oldest first.
-    pub(super) fn holding(&self, id: SessionId, from: Seq) -> Vec<u64> {
-        let holds = |r: &Ranges| r.last(id).is_some_and(|last| last >= from);
-        self.segments.iter().filter(|(_, ranges)| holds(ranges)).map(|(n, _)| *n).collect()
+    /// Segments with records from `from` on, oldest first, each with the session's last record in it.
+    pub(super) fn holding(&self, id: SessionId, from: Seq) -> Vec<(u64, Seq)> {
+        let from = self.marks.upto(id).map_or(from, |upto| from.max(upto.next()));
+        let holds = |(n, ranges): (&u64, &Ranges)| Some((*n, ranges.last(id).filter(|last| *last >= from)?));
+        self.segments.iter().filter_map(holds).collect()
     }
 
     pub(super) fn last(&self, id: SessionId) -> Option<Seq> {
-        self.segments.values().rev().find_map(|r| r.last(id)).max(self.lost.last(id))
-    }
-
-    /// Remembers what a segment in quarantine held.
-    pub(super) fn lose(&mut self, ranges: Ranges) {
-        ranges.0.into_iter().for_each(|(id, (first, last))| self.lost.add(id, first, last));
+        self.segments.values().rev().find_map(|r| r.last(id)).max(self.marks.upto(id))
     }
 }

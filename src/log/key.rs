@@ -5,7 +5,7 @@ use crate::model::{Seq, SessionId};
 const LEN: usize = 16 + 8 + 4;
 
 /// Where a frame stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct FrameKey {
     pub(super) id: SessionId,
     /// Its first record.
@@ -15,6 +15,9 @@ pub(super) struct FrameKey {
 }
 
 impl FrameKey {
+    /// Not above any.
+    pub(super) const FIRST: FrameKey = FrameKey { id: SessionId([0; 16]), seq: Seq(0), part: 0 };
+
     pub(super) fn bytes(self) -> [u8; LEN] {
         let mut key = [0; LEN];
         key[..16].copy_from_slice(&self.id.0);

@@ -1,20 +1,26 @@
 //! The small store beside the log: sessions, idempotency keys, turns, summaries, keyframes.
 //!
-//! Specs, keys and desired state are truth and written here first; turns, summaries and keyframes are derived from the log and may be
-//! missing after a crash. The writer thread alone changes it (a table has one writer); boot and look-ups by key read it
-//! directly. It must never hold values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
+//! Specs, keys and desired state are truth and written here first; turns, summaries and keyframes are derived from the log
+//! and may be missing after a crash. Sessions that a damaged one has lost come back from their plain copy (`copy`). The
+//! writer thread alone changes it (a table has one writer); boot and look-ups by key read it directly. It must never hold
+//! values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
+
+mod renew;
 
 use super::{
-    Options, StoreDown, disk,
-    entry::{self, Draft},
-    lock,
+    Options, StoreDown,
+    copy::{self, Copy},
+    disk,
+    entry::{self, Draft, NEWER},
+    lock, salvage,
     sled::{Closed, Table},
 };
 use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
 use bytes::Bytes;
+use renew::{put_back, renew};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -84,6 +90,8 @@ const KEY_BY_TIME: u8 = b'w';
 #[derive(Clone, Debug, Default)]
 pub struct MetaBatch {
     changes: Vec<Change>,
+    /// Of sessions, for the copy; true: a tombstone.
+    entries: Vec<(SessionId, bool, Vec<u8>)>,
     durable: bool,
 }
 
@@ -104,6 +112,7 @@ impl MetaBatch {
     #[must_use]
     pub fn put_session(mut self, session: &SessionMeta) -> MetaBatch {
         self.durable = true;
+        self.entries.push((session.id, session.removed, json(session)));
         self.put(name(SESSION, session.id), json(session))
     }
 
@@ -162,37 +171,76 @@ pub struct Meta {
     options: Options,
     /// How many idempotency keys there are; also keeps changes apart.
     keys: Mutex<usize>,
+    removed: Mutex<HashSet<SessionId>>,
+    copy: Mutex<Copy>,
 }
 
 impl Meta {
-    /// Opens or makes it in the folder `state`. Blocking.
+    /// Opens or makes it in the folder `state`. A damaged one goes to `quarantine/`: sessions come back from it as far as it
+    /// can be read and from their copy, keys as far as it can be read. Blocking.
     pub fn open(state: &Path, options: &Options) -> Result<Meta, StoreDown> {
         disk::prepare(state, options)?;
+        salvage::tidy(state)?;
         let dir = state.join("meta");
-        let table = Table::open(&dir, CACHE_BYTES).map_err(|closed| match closed {
-            Closed::Down(down) => down,
-            Closed::Damaged(why) => disk::down(
-                &dir,
-                format!("damaged ({why}): put a copy back, or move the folder away: logs stay, sessions are forgotten"),
-            ),
-        })?;
+        let copied = copy::load(state);
+        let lost = !dir.exists() && !copied.is_empty();
+        let opened = match Table::open(&dir, CACHE_BYTES) {
+            Ok(table) => match read_whole(&table) {
+                Ok(sessions) => Ok((table, sessions)),
+                Err(down) if down.why.contains(NEWER) => return Err(down),
+                Err(down) => Err((Some(table), down.why)),
+            },
+            Err(Closed::Down(down)) => return Err(down),
+            Err(Closed::Damaged(why)) => Err((None, why)),
+        };
+        let (table, mut sessions) = match opened {
+            Ok(opened) => opened,
+            Err((table, why)) => {
+                let table = renew(state, &dir, table, &why)?;
+                let sessions = read_whole(&table)?;
+                (table, sessions)
+            }
+        };
+        let back = put_back(&table, &mut sessions, copied)?;
+        if back > 0 {
+            let why = if lost { "its folder is gone" } else { "it had lost them" };
+            tracing::error!("{}: {back} sessions were put back from sessions.jsonl: {why}", dir.display());
+        }
         table.sync()?;
         let keys = entry::under(&table, vec![KEY_BY_TIME]).try_fold(0, |n, entry| entry.map(|_| n + 1))?;
-        Ok(Meta { table, dir, options: options.clone(), keys: Mutex::new(keys) })
+        let removed = sessions.iter().filter(|s| s.removed).map(|s| s.id).collect();
+        let copy = Mutex::new(Copy::open(state, &sessions)?);
+        let (keys, removed) = (Mutex::new(keys), Mutex::new(removed));
+        Ok(Meta { table, dir, options: options.clone(), keys, removed, copy })
+    }
+
+    /// Sessions of which a tombstone is left.
+    pub fn removed(&self) -> HashSet<SessionId> {
+        lock(&self.removed).clone()
+    }
+
+    /// What is wrong with a copy of one, if anything.
+    pub(super) fn look(copy: &Path) -> Result<Option<String>, StoreDown> {
+        let looked = match Table::open_there(copy, CACHE_BYTES) {
+            Ok(table) => read_whole(&table).map(drop),
+            Err(Closed::Damaged(why)) => return Ok(Some(why)),
+            Err(Closed::Down(down)) => Err(down),
+        };
+        match looked {
+            Ok(()) => Ok(None),
+            Err(down) if down.why.contains(NEWER) => Err(down),
+            Err(down) => Ok(Some(down.why)),
+        }
     }
 
     /// Every session, tombstones too.
     pub fn sessions(&self) -> Result<Vec<SessionMeta>, StoreDown> {
-        let mut sessions = Vec::new();
-        for found in entry::all(&self.table, vec![SESSION]) {
-            sessions.push(self.parse_session(&found?.1)?);
-        }
-        Ok(sessions)
+        sessions_in(&self.table)
     }
 
     /// One session.
     pub fn session(&self, id: SessionId) -> Result<Option<SessionMeta>, StoreDown> {
-        entry::get(&self.table, &name(SESSION, id))?.map(|value| self.parse_session(&value)).transpose()
+        entry::get(&self.table, &name(SESSION, id))?.map(|value| parse_session(&self.table, &value)).transpose()
     }
 
     /// A session's summary.
@@ -234,7 +282,7 @@ impl Meta {
 
     /// The answer given under a key: of the last 24 hours, perhaps of before.
     pub fn key(&self, key: &Key) -> Result<Option<KeyEntry>, StoreDown> {
-        entry::get(&self.table, &key_name(key))?.map(|value| self.parse(&value)).transpose()
+        entry::get(&self.table, &key_name(key))?.map(|value| parse(&self.table, &value)).transpose()
     }
 
     /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.
@@ -273,6 +321,9 @@ impl Meta {
             *count -= self.drop_old_keys(&mut draft, *count, *now, &keys)?;
         }
         self.table.apply(draft.changes)?;
+        let entries = || batches.iter().flat_map(|batch| &batch.entries);
+        lock(&self.removed).extend(entries().filter(|(_, removed, _)| *removed).map(|(id, ..)| *id));
+        lock(&self.copy).add(entries().map(|(.., json)| &json[..]));
         if batches.iter().any(|b| b.durable) { self.table.sync() } else { Ok(()) }
     }
 
@@ -299,23 +350,33 @@ impl Meta {
         }
         Ok(dropped)
     }
+}
 
-    fn parse_session(&self, value: &[u8]) -> Result<SessionMeta, StoreDown> {
-        #[derive(Deserialize)]
-        struct Version {
-            v: u32,
-        }
-        let Version { v } = self.parse(value)?;
-        if v > SessionMeta::VERSION {
-            let why = format!("a newer termalive wrote a session (version {v}; this one reads 1): use that one");
-            return Err(disk::down(&self.dir, why));
-        }
-        self.parse(value)
+fn parse_session(table: &Table, value: &[u8]) -> Result<SessionMeta, StoreDown> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u32,
     }
+    let Version { v } = parse(table, value)?;
+    if v > SessionMeta::VERSION {
+        let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
+        return Err(disk::down(table.dir(), why));
+    }
+    parse(table, value)
+}
 
-    fn parse<T: DeserializeOwned>(&self, value: &[u8]) -> Result<T, StoreDown> {
-        serde_json::from_slice(value).map_err(|e| disk::down(&self.dir, format!("an entry can't be read: {e}")))
-    }
+fn parse<T: DeserializeOwned>(table: &Table, value: &[u8]) -> Result<T, StoreDown> {
+    serde_json::from_slice(value).map_err(|e| disk::down(table.dir(), format!("an entry can't be read: {e}")))
+}
+
+fn sessions_in(table: &Table) -> Result<Vec<SessionMeta>, StoreDown> {
+    entry::all(table, vec![SESSION]).map(|found| parse_session(table, &found?.1)).collect()
+}
+
+/// Every session; fails where any page can't be read. Small: keys are the most of it.
+fn read_whole(table: &Table) -> Result<Vec<SessionMeta>, StoreDown> {
+    entry::under(table, Vec::new()).try_for_each(|found| found.map(drop))?;
+    sessions_in(table)
 }
 
 fn name(prefix: u8, id: SessionId) -> Vec<u8> {

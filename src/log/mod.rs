@@ -5,10 +5,12 @@
 //! described in `docs/format.md`.
 
 mod alarm;
+mod copy;
 mod counters;
 mod disk;
 mod entry;
 mod feed;
+mod flat;
 pub mod frame;
 mod index;
 mod key;
@@ -16,10 +18,15 @@ mod lz;
 mod memory;
 mod meta;
 mod page;
+mod retention;
+mod salvage;
+mod segment;
 mod segments;
 mod shelf;
 mod sled;
+mod sweeper;
 mod varint;
+mod verify;
 mod writer;
 
 use crate::model::{Record, Seq, SessionId};
@@ -29,7 +36,11 @@ pub use counters::Counters;
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
 pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use retention::Limits;
+pub use salvage::Checked;
 pub use segments::{Options, SegmentStore, Stats};
+pub use sweeper::Sweeper;
+pub use verify::{Verified, verify};
 pub use writer::{Stopped, Writer, WriterOptions};
 
 /// A store of records. Blocking: the writer thread appends, readers use a blocking pool.

@@ -2,30 +2,38 @@
 //!
 //! Records come from the writer thread (the only one that appends) and go to readers on a blocking pool. The newest
 //! segment is open; a full or old one is closed, gets an index beside it and is opened again only when it is read. It must
-//! never hand out a record twice or out of order, nor let two segments hold parts of one record.
+//! never hand out a record twice or out of order, nor let two segments hold parts of one record. What retention took or
+//! damage destroyed comes as a `gap` record (`page`); a segment in which something is missing is put aside, and what can
+//! be read of it takes its place (`salvage`).
 
 use super::{
-    EventLog, StoreDown, disk,
+    EventLog, Limits, StoreDown, disk,
     frame::Encoder,
-    index::{Index, Ranges},
+    index::{FILE as INDEX, Index, Range, Ranges},
     key::FrameKey,
     lock,
     page::Page,
+    retention::{Holding, Marks, plan},
+    salvage::{self, Checked},
+    segment::{self, Segment},
     shelf::Shelf,
     sled::{Changes, Closed, Table, disk_bytes},
 };
-use crate::model::{MIB, Record, Seq, SessionId};
+use crate::model::{MIB, Record, Seq, SessionId, Wall};
 use std::{
+    collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
+
+mod open;
 
 /// How a store is kept.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// A segment is closed when it has so many bytes …
+    /// A segment is closed when it has so many bytes (or an eighth of the least limit) …
     pub segment_bytes: u64,
     /// … or is so old.
     pub segment_age: Duration,
@@ -37,6 +45,11 @@ pub struct Options {
     pub min_free: u64,
     /// Size of the ballast file, bytes; 0: none.
     pub ballast_bytes: u64,
+    /// How much is kept.
+    pub limits: Limits,
+    /// Begin another segment when the store is opened, so that sled never opens one that a power loss or the years may have
+    /// damaged (it would zero what stands behind). Needless where another host wrote to it a moment ago.
+    pub fresh_segment: bool,
 }
 
 impl Default for Options {
@@ -48,6 +61,8 @@ impl Default for Options {
             cache_bytes: 16 * MIB as u64,
             min_free: 64 * MIB as u64,
             ballast_bytes: 16 * MIB as u64,
+            limits: Limits::default(),
+            fresh_segment: true,
         }
     }
 }
@@ -56,6 +71,8 @@ impl Default for Options {
 const OLDER_CACHE_BYTES: u64 = 2 * MIB as u64;
 /// Raw bytes of one batch: what sled has to hold at once. A batch of the writer with more goes in several.
 const BATCH_BYTES: usize = 4 * MIB;
+/// A reader whose segment was taken away under it looks again, so often: retention takes segments far more slowly.
+const LOOKS: usize = 8;
 
 /// What a store takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +90,13 @@ pub struct SegmentStore {
     shelf: Shelf,
     index: Mutex<Index>,
     writing: Mutex<Writing>,
+    /// Held while segments are deleted or saved.
+    sweeping: Mutex<()>,
+    /// Segments begun by this host; rung at each.
+    begun: Mutex<u64>,
+    bell: Condvar,
+    /// See [`SegmentStore::is_tail_unknown`].
+    tail_unknown: bool,
 }
 
 struct Writing {
@@ -82,60 +106,6 @@ struct Writing {
 }
 
 impl SegmentStore {
-    /// Opens or makes the store in the folder `state`. Damaged segments go to `quarantine/`. Blocking.
-    pub fn open(state: &Path, options: Options) -> Result<SegmentStore, StoreDown> {
-        disk::prepare(state, &options)?;
-        let folder = state.join("segments");
-        fs::create_dir_all(&folder).and_then(|()| disk::sync_dir(state)).map_err(|e| disk::down(&folder, e))?;
-        let mut index = Index::default();
-        for dir in subfolders(&state.join("quarantine")) {
-            Ranges::load(&dir).into_iter().for_each(|ranges| index.lose(ranges));
-        }
-        let mut numbers: Vec<u64> = subfolders(&folder).iter().filter_map(|dir| number(dir)).collect();
-        numbers.sort_unstable();
-        let mut newest = None;
-        for (n, is_last) in numbers.iter().rev().zip(std::iter::once(true).chain(std::iter::repeat(false))) {
-            let dir = folder.join(n.to_string());
-            if let Some(ranges) = Ranges::load(&dir).filter(|_| !is_last) {
-                index.segments.insert(*n, ranges);
-                continue;
-            }
-            let cache = if is_last { options.cache_bytes } else { OLDER_CACHE_BYTES };
-            match open_whole(&dir, cache) {
-                Ok((table, ranges)) if is_last => {
-                    index.segments.insert(*n, ranges);
-                    newest = Some((*n, table));
-                }
-                Ok((_, ranges)) => {
-                    ranges.save(&dir)?;
-                    index.segments.insert(*n, ranges);
-                }
-                Err(Closed::Damaged(why)) => {
-                    Ranges::load(&dir).into_iter().for_each(|ranges| index.lose(ranges));
-                    disk::quarantine(state, &dir, &why)?;
-                }
-                Err(Closed::Down(down)) => return Err(down),
-            }
-        }
-        let (n, table) = match newest {
-            Some(newest) => newest,
-            None => {
-                let n = numbers.last().map_or(1, |n| n + 1);
-                index.segments.insert(n, Ranges::default());
-                (n, make(&folder.join(n.to_string()), &options)?)
-            }
-        };
-        table.sync()?; // a host that was killed may not have: from here on all that is stored is durable
-        let since = made(table.dir());
-        Ok(SegmentStore {
-            shelf: Shelf::new(folder, n, table, options.open_older, OLDER_CACHE_BYTES),
-            state: state.to_owned(),
-            index: Mutex::new(index),
-            writing: Mutex::new(Writing { encoder: Encoder::default(), since }),
-            options,
-        })
-    }
-
     /// What it takes: one stat(2) a segment.
     pub fn stats(&self) -> Stats {
         let numbers: Vec<u64> = lock(&self.index).segments.keys().copied().collect();
@@ -143,24 +113,44 @@ impl SegmentStore {
         Stats { segments: numbers.len(), bytes }
     }
 
+    /// Sessions with records.
+    pub fn sessions(&self) -> HashSet<SessionId> {
+        lock(&self.index).segments.values().flat_map(|ranges| ranges.iter().map(|(id, _)| id)).collect()
+    }
+
+    /// True when the newest records may be missing without a trace: the newest segment was damaged. Numbers above the last
+    /// one known may have been given.
+    pub fn is_tail_unknown(&self) -> bool {
+        self.tail_unknown
+    }
+
     /// The newest segment; a new one if that is full or old.
     fn newest(&self, writing: &mut Writing) -> Result<(u64, Arc<Table>), StoreDown> {
         let (n, table) = self.shelf.newest();
-        let old = writing.since.elapsed().is_ok_and(|age| age >= self.options.segment_age);
-        if !old && table.bytes() < self.options.segment_bytes {
+        let age = self.options.limits.segment_age(self.options.segment_age);
+        let old = writing.since.elapsed().is_ok_and(|elapsed| elapsed >= age);
+        if !old && table.bytes() < self.options.limits.segment_bytes(self.options.segment_bytes) {
             return Ok((n, table));
         }
+        self.roll(writing)
+    }
+
+    /// Closes the newest segment, unless nothing is in it, and begins another.
+    fn roll(&self, writing: &mut Writing) -> Result<(u64, Arc<Table>), StoreDown> {
+        let (n, table) = self.shelf.newest();
+        writing.since = SystemTime::now();
         let ranges = lock(&self.index).segments.get(&n).cloned().unwrap_or_default();
         if ranges.is_empty() {
-            writing.since = SystemTime::now();
             return Ok((n, table));
         }
         table.sync()?;
         ranges.save(table.dir())?;
-        let new = make(&self.shelf.dir(n + 1), &self.options)?;
+        let new = open::make(&self.shelf.dir(n + 1), &self.options)?;
         lock(&self.index).segments.insert(n + 1, Ranges::default());
-        writing.since = SystemTime::now();
-        Ok((n + 1, self.shelf.roll(n + 1, new)))
+        let table = self.shelf.roll(n + 1, new);
+        *lock(&self.begun) += 1;
+        self.bell.notify_all();
+        Ok((n + 1, table))
     }
 
     fn append_some(&self, writing: &mut Writing, records: &[&(SessionId, Record)]) -> Result<(), StoreDown> {
@@ -172,33 +162,157 @@ impl SegmentStore {
         for run in records.chunk_by(|a, b| a.0 == b.0) {
             let id = run[0].0;
             let run: Vec<&Record> = run.iter().map(|(_, record)| record).collect();
-            added.push((id, run[0].seq, run[run.len() - 1].seq));
-            let put = |seq, part, frame: &[u8]| changes.put(&FrameKey { id, seq, part }.bytes(), frame);
-            writing.encoder.encode(&run, put);
+            let before = lock(&self.index).last(id).unwrap_or_default();
+            let mut bytes = 0;
+            let put = |seq, part, frame: &[u8]| {
+                bytes += frame.len() as u64;
+                changes.put(&FrameKey { id, seq, part }.bytes(), frame);
+            };
+            writing.encoder.encode(id, before, &run, put);
+            added.push((id, Range { first: run[0].seq, last: run[run.len() - 1].seq, bytes }));
         }
         table.apply(changes)?;
         let mut index = lock(&self.index);
         let ranges = index.segments.entry(n).or_default();
-        added.into_iter().for_each(|(id, first, last)| ranges.add(id, first, last));
+        added.into_iter().for_each(|(id, range)| ranges.add(id, range));
         Ok(())
     }
 
-    /// An open segment; `None` when it turned out to be damaged and was put aside.
-    fn table(&self, n: u64) -> Result<Option<Arc<Table>>, StoreDown> {
-        match self.shelf.get(n) {
-            Ok(table) => Ok(Some(table)),
-            Err(Closed::Down(down)) => Err(down),
-            Err(Closed::Damaged(why)) => {
-                let mut index = lock(&self.index);
-                if let Some(ranges) = index.segments.remove(&n) {
-                    index.lose(ranges);
-                    if self.shelf.dir(n).exists() {
-                        disk::quarantine(&self.state, &self.shelf.dir(n), &why)?;
-                    }
-                }
-                Ok(None)
+    /// Takes from segment `n` what it has; false when that isn't there any more.
+    fn fill(&self, page: &mut Page, n: u64, last: Seq) -> Result<bool, StoreDown> {
+        let place = page.place();
+        for saved in [false, true] {
+            let Some(segment) = self.segment(n)? else { return Ok(false) };
+            let why = match page.fill(&segment, last) {
+                Ok(true) => return Ok(true),
+                Ok(false) if saved || salvage::was_saved(segment.dir()) => return Ok(true), // the gaps are in the page
+                Ok(false) => "records are missing in it".to_owned(),
+                Err(down) if saved => return Err(down),
+                Err(down) => down.why,
+            };
+            page.go_back(place);
+            drop(segment);
+            self.save(n, &why)?;
+        }
+        Ok(false)
+    }
+
+    /// An open segment; nothing when it is gone.
+    fn segment(&self, n: u64) -> Result<Option<Segment>, StoreDown> {
+        for saved in [false, true] {
+            if !self.shelf.dir(n).exists() {
+                return Ok(None);
+            }
+            match self.shelf.get(n) {
+                Ok(segment) => return Ok(Some(segment)),
+                Err(Closed::Down(down)) => return Err(down),
+                Err(Closed::Damaged(why)) if saved => return Err(disk::down(&self.shelf.dir(n), why)),
+                Err(Closed::Damaged(why)) => self.save(n, &why)?,
             }
         }
+        Ok(None)
+    }
+
+    /// Saves what can be read of a segment, once; readers of it look again.
+    fn save(&self, n: u64, why: &str) -> Result<(), StoreDown> {
+        if self.shelf.newest().0 == n {
+            self.roll(&mut lock(&self.writing))?; // what comes goes into a sound one
+        }
+        let _one_at_a_time = lock(&self.sweeping);
+        let dir = self.shelf.dir(n);
+        let Some(known) = lock(&self.index).segments.get(&n).cloned() else { return Ok(()) };
+        if salvage::was_saved(&dir) {
+            return Ok(());
+        }
+        self.shelf.forget(n);
+        let saved = salvage::save(&self.state, &dir, Some(&known), &self.options, why)?;
+        self.shelf.forget(n); // whoever opened it meanwhile
+        lock(&self.index).segments.insert(n, saved);
+        Ok(())
+    }
+
+    /// Writes down what the newest segment holds, so that the next host knows when something is missing. For an orderly end.
+    pub fn close(&self) -> Result<(), StoreDown> {
+        let _writing = lock(&self.writing);
+        let (n, table) = self.shelf.newest();
+        table.sync()?;
+        let ranges = lock(&self.index).segments.get(&n).cloned().unwrap_or_default();
+        if ranges.is_empty() { Ok(()) } else { ranges.save(table.dir()) }
+    }
+
+    /// Puts every segment aside in which something is missing, and what can be read of it in its place. Which ones.
+    pub fn salvage(&self) -> Result<Vec<Checked>, StoreDown> {
+        let mut damaged = Vec::new();
+        self.check(|checked| damaged.extend((!checked.damage.is_empty() && !checked.salvaged).then_some(checked)))?;
+        damaged.iter().try_for_each(|checked| self.save(checked.segment, &checked.damage[0]))?;
+        Ok(damaged)
+    }
+
+    /// Takes away what the limits say, and what was removed. Called beside the writer; it waits for nobody but a reader that
+    /// saves a damaged segment.
+    pub fn sweep(&self, removed: &HashSet<SessionId>, now: Wall) -> Result<(), StoreDown> {
+        if self.options.limits.age.is_some() {
+            self.newest(&mut lock(&self.writing))?; // an old one is closed, also when nobody writes
+        }
+        let _one_at_a_time = lock(&self.sweeping);
+        let (mut holdings, marks) = {
+            let index = lock(&self.index);
+            let all = index.segments.iter().map(|(n, ranges)| (*n, ranges.iter().collect::<Vec<_>>()));
+            (all.collect::<Vec<_>>(), index.marks.clone())
+        };
+        let Some((newest, parts)) = holdings.pop() else { return Ok(()) };
+        let holding = |(n, parts): (u64, Vec<(SessionId, Range)>)| {
+            let dir = self.shelf.dir(n);
+            let closed = fs::metadata(dir.join(INDEX)).and_then(|m| m.modified()).ok();
+            let age = closed.and_then(|at| at.elapsed().ok()).unwrap_or_default();
+            let parts = parts.into_iter().map(|(id, range)| (id, range.last, range.bytes)).collect();
+            Holding { n, bytes: disk_bytes(&dir), age, parts }
+        };
+        let closed: Vec<Holding> = holdings.into_iter().map(holding).collect();
+        let made = plan(&closed, &holding((newest, parts)), &self.options.limits, &marks, removed);
+        if !made.take.is_empty() {
+            let forget = |id| removed.contains(&id);
+            let marks = marks.with(&made.take, now, forget);
+            marks.save(&self.state)?;
+            lock(&self.index).marks = marks;
+        }
+        for n in made.delete {
+            lock(&self.index).segments.remove(&n);
+            self.shelf.forget(n);
+            let (dir, old) = (self.shelf.dir(n), self.shelf.dir(n).with_extension("old"));
+            fs::rename(&dir, &old).and_then(|()| fs::remove_dir_all(&old)).map_err(|e| disk::down(&dir, e))?;
+            tracing::info!(segment = n, "a segment was taken away by retention");
+        }
+        Ok(())
+    }
+
+    /// Waits until another segment than the `seen`th is begun, or so long; how many were.
+    pub(super) fn wait_begun(&self, seen: u64, most: Duration) -> u64 {
+        let wait = |begun| self.bell.wait_timeout_while(begun, most, |n| *n == seen);
+        *wait(lock(&self.begun)).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Ends a wait.
+    pub(super) fn ring(&self) {
+        *lock(&self.begun) += 1;
+        self.bell.notify_all();
+    }
+
+    /// Looks at every frame, segment by segment, oldest first. Blocking, for long.
+    pub fn check(&self, mut each: impl FnMut(Checked)) -> Result<(), StoreDown> {
+        let all: Vec<(u64, Ranges)> = lock(&self.index).segments.iter().map(|(n, r)| (*n, r.clone())).collect();
+        for (n, known) in all {
+            match self.shelf.get(n) {
+                _ if !self.shelf.dir(n).exists() => {} // retention took it meanwhile
+                Ok(segment) => each(salvage::check(n, &segment, &known)?),
+                Err(Closed::Down(down)) => return Err(down),
+                Err(Closed::Damaged(why)) => {
+                    let bytes = disk_bytes(&self.shelf.dir(n));
+                    each(Checked { segment: n, bytes, damage: vec![why], ..Checked::default() });
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -226,47 +340,27 @@ impl EventLog for SegmentStore {
     }
 
     fn read(&self, id: SessionId, from: Seq, budget: usize) -> Result<Vec<Record>, StoreDown> {
-        let segments = lock(&self.index).holding(id, from);
-        let mut page = Page::new(id, from, budget);
-        for n in segments {
-            if let Some(table) = self.table(n)? {
-                page.fill(&table)?;
+        for _ in 0..LOOKS {
+            let (segments, taken) = {
+                let index = lock(&self.index);
+                (index.holding(id, from), index.marks.of(id))
+            };
+            let mut page = Page::new(id, from, budget, taken);
+            let mut gone = false;
+            for (n, last) in segments {
+                gone = !self.fill(&mut page, n, last)?;
+                if gone || page.is_full() {
+                    break; // what the page has stands before what is gone: the next one begins there
+                }
             }
-            if page.is_full() {
-                break;
+            if !gone || !page.is_empty() {
+                return Ok(page.into_records());
             }
         }
-        Ok(page.into_records())
+        Err(disk::down(&self.state, "segments go faster than they can be read: is a limit of the log too small?"))
     }
 
     fn last(&self, id: SessionId) -> Result<Option<Seq>, StoreDown> {
         Ok(lock(&self.index).last(id))
     }
-}
-
-fn open_whole(dir: &Path, cache: u64) -> Result<(Table, Ranges), Closed> {
-    let table = Table::open(dir, cache)?;
-    let ranges = Ranges::scan(&table).map_err(|down| Closed::Damaged(down.why))?;
-    Ok((table, ranges))
-}
-
-fn make(dir: &Path, options: &Options) -> Result<Table, StoreDown> {
-    Table::open(dir, options.cache_bytes).map_err(|closed| match closed {
-        Closed::Down(down) => down,
-        Closed::Damaged(why) => disk::down(dir, why),
-    })
-}
-
-/// When a segment was made: sled writes `conf` once.
-fn made(dir: &Path) -> SystemTime {
-    fs::metadata(dir.join("conf")).and_then(|m| m.modified()).unwrap_or_else(|_| SystemTime::now())
-}
-
-fn subfolders(dir: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).map(|e| e.path()).collect()
-}
-
-fn number(dir: &Path) -> Option<u64> {
-    dir.file_name()?.to_str()?.parse().ok()
 }

@@ -23,6 +23,9 @@ use std::{
 /// Stands in every table: sled takes a damaged file for an empty one, without a word.
 pub(super) const MARK: &[u8] = &[0];
 
+/// A file in the folder of a table that can't be written to any more.
+const DAMAGED: &str = "damaged";
+
 /// A value as it lies in sled's cache.
 pub(super) type Value = sled::IVec;
 
@@ -65,26 +68,40 @@ impl Changes {
 impl Table {
     /// Opens a table; makes one where there is none, whole or not at all, on disk when this returns.
     pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Table, Closed> {
+        if dir.exists() { Table::open_there(dir, cache_bytes) } else { Table::make(dir, cache_bytes, None) }
+    }
+
+    /// Makes a table, with a file beside it. It stays open while its folder gets its name: opening it a second time would
+    /// write to it, and a power loss then can leave what sled doesn't read.
+    pub(super) fn make(dir: &Path, cache_bytes: u64, beside: Option<(&str, &[u8])>) -> Result<Table, Closed> {
         let down = |e| Closed::Down(disk::down(dir, e));
-        if !dir.exists() {
-            let new = dir.with_extension("new");
-            if new.exists() {
-                fs::remove_dir_all(&new).map_err(down)?; // of a host that was killed just here: nothing is in it
+        let new = dir.with_extension("new");
+        if new.exists() {
+            fs::remove_dir_all(&new).map_err(down)?; // of a host that was killed just here: nothing is in it
+        }
+        let table = Table::open_any(&new, cache_bytes)?;
+        let mut changes = Changes::default();
+        changes.put(MARK, &[1]);
+        table.apply(changes).map_err(Closed::Down)?;
+        let sync = || {
+            if let Some((name, bytes)) = beside {
+                disk::write_whole(&new.join(name), bytes)?;
             }
-            let table = Table::open_any(&new, cache_bytes)?;
-            let mut changes = Changes::default();
-            changes.put(MARK, &[1]);
-            table.apply(changes).and_then(|()| table.sync()).map_err(Closed::Down)?;
-            drop(table);
-            let sync = || {
-                File::open(new.join("db"))?.sync_all()?;
-                File::open(new.join("conf"))?.sync_all()?;
-                disk::sync_dir(&new.join("blobs"))?;
-                disk::sync_dir(&new)?;
-                fs::rename(&new, dir)?;
-                dir.parent().map_or(Ok(()), disk::sync_dir)
-            };
-            sync().map_err(down)?;
+            File::open(new.join("db"))?.sync_all()?;
+            File::open(new.join("conf"))?.sync_all()?;
+            disk::sync_dir(&new.join("blobs"))?;
+            disk::sync_dir(&new)?;
+            fs::rename(&new, dir)?;
+            dir.parent().map_or(Ok(()), disk::sync_dir)
+        };
+        sync().map_err(down)?;
+        Ok(Table { dir: dir.to_owned(), ..table })
+    }
+
+    /// Opens a table that is there.
+    pub(super) fn open_there(dir: &Path, cache_bytes: u64) -> Result<Table, Closed> {
+        if let Ok(why) = fs::read_to_string(dir.join(DAMAGED)) {
+            return Err(Closed::Damaged(why.trim_end().to_owned()));
         }
         if !dir.join("db").exists() {
             return Err(Closed::Damaged("its file \"db\" is gone".to_owned()));
@@ -106,10 +123,8 @@ impl Table {
         };
         match open_patiently(open) {
             Ok((db, file)) => Ok(Table { db, file, dir: dir.to_owned() }),
-            Err(Failed::Panic(why)) => Err(Closed::Damaged(why)),
-            Err(Failed::Sled(sled::Error::Io(e))) if is_damage(&e) => Err(Closed::Damaged(e.to_string())),
-            Err(Failed::Sled(sled::Error::Io(e))) => Err(Closed::Down(disk::down(dir, e))),
-            Err(Failed::Sled(e)) => Err(Closed::Damaged(e.to_string())),
+            Err(failed) if failed.is_damage() => Err(Closed::Damaged(failed.to_string())),
+            Err(failed) => Err(Closed::Down(disk::down(dir, failed))),
         }
     }
 
@@ -125,10 +140,23 @@ impl Table {
 
     /// Applies changes and hands them to the kernel: they survive SIGKILL when this returns.
     pub(super) fn apply(&self, changes: Changes) -> Result<(), StoreDown> {
-        self.guarded(|| {
+        let apply = || {
             self.db.apply_batch(changes.0)?;
             self.db.flush().map(|_| ())
+        };
+        quietly(apply).map_err(|failed| {
+            if failed.is_damage() {
+                self.mark_damaged(&failed);
+            }
+            disk::down(&self.dir, failed)
         })
+    }
+
+    /// The next who opens it finds that it can't be written to, and saves what is in it.
+    fn mark_damaged(&self, why: &Failed) {
+        if let Err(e) = disk::write_whole(&self.dir.join(DAMAGED), format!("{why}\n").as_bytes()) {
+            tracing::error!("{} is damaged ({why}), and that can't be written down: {e}", self.dir.display());
+        }
     }
 
     /// What was applied survives a power loss when this returns.
@@ -189,6 +217,15 @@ enum Failed {
     Sled(sled::Error),
     #[error("it panicked: {0}")]
     Panic(String),
+}
+
+impl Failed {
+    fn is_damage(&self) -> bool {
+        match self {
+            Failed::Sled(sled::Error::Io(e)) => is_damage(e),
+            Failed::Sled(_) | Failed::Panic(_) => true,
+        }
+    }
 }
 
 fn is_damage(e: &std::io::Error) -> bool {

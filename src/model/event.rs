@@ -295,6 +295,16 @@ pub enum GapReason {
     Retention,
 }
 
+impl fmt::Display for GapReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GapReason::HostLost => "host-lost",
+            GapReason::Corrupt => "corrupt",
+            GapReason::Retention => "retention",
+        })
+    }
+}
+
 /// Why time doesn't count.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

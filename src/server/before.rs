@@ -6,7 +6,7 @@
 use super::failed;
 use super::resolve::Ground;
 use crate::follow::Before;
-use crate::model::{Cursor, Event, Kind, MIB, Record, Seq, Size};
+use crate::model::{Cursor, Event, GapReason, Kind, MIB, Record, Seq, Size};
 use crate::terminal::Vt;
 use crate::wire::ApiError;
 
@@ -65,10 +65,15 @@ fn run_start(ground: &Ground, at: Cursor) -> Result<Seq, ApiError> {
     }
     let mut end = at.seq.0.saturating_add(1);
     while end > 1 {
-        let begin = end.saturating_sub(BACK).max(1);
+        let mut begin = end.saturating_sub(BACK).max(1);
         let (mut next, mut found) = (begin, None);
         while next < end {
             let page = ground.view.read(Seq(next), PAGE).map_err(failed)?;
+            match page.first().map(Record::event) {
+                Some(Ok(Event::Gap { reason: GapReason::Retention, .. })) => return Ok(Seq(next)), // nothing stands before
+                Some(Ok(Event::Gap { from, .. })) if next == begin => begin = begin.min(from.0),
+                _ => {}
+            }
             let starts = page.iter().filter(|record| record.seq.0 < end && record.kind == Kind::Starting);
             found = starts.last().map(|record| record.seq).or(found);
             next = page.last().map_or(end, |last| last.seq.0 + 1);

@@ -3,13 +3,14 @@
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, take_over};
-use crate::log::{EventLog, Meta, Options, SegmentStore, StoreDown, Writer, WriterOptions};
+use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::session::screen::Screens;
 use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -68,17 +69,43 @@ struct Opened {
     orphans: Vec<SessionId>,
 }
 
-fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
-    let options = Options {
+/// How the configuration wants the store to be kept.
+pub fn store_options(config: &Config) -> Options {
+    let log = &config.log;
+    let limits = Limits { bytes: log.keep_bytes, session_bytes: log.keep_session_bytes, age: log.keep_age };
+    Options {
         segment_bytes: config.store.segment_bytes,
         segment_age: config.store.segment_age,
         min_free: config.store.min_free,
+        limits,
         ..Options::default()
-    };
+    }
+}
+
+fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
+    // sessions that live wait for us; their last host wrote a moment ago
+    let options = Options { fresh_segment: held.is_empty(), ..store_options(config) };
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
-    let (births, orphans) = boot(&*store, &meta, held)?;
+    let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
+    store.tail_is_named()?;
+    say_unknown(&store, &meta)?;
     Ok(Opened { store, meta, births, orphans })
+}
+
+/// Records of sessions that `meta` doesn't know: it was damaged, and its copy too.
+fn say_unknown(store: &SegmentStore, meta: &Meta) -> Result<(), StoreDown> {
+    let known: HashSet<SessionId> = meta.sessions()?.iter().map(|session| session.id).collect();
+    let unknown: Vec<SessionId> = store.sessions().difference(&known).copied().collect();
+    if !unknown.is_empty() {
+        let ids: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+        tracing::error!(
+            "the log has {} sessions that nothing is known of any more but their records: {}",
+            ids.len(),
+            ids.join(" ")
+        );
+    }
+    Ok(())
 }
 
 fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Result<(), String> {
@@ -124,6 +151,9 @@ impl Host {
             self.link.drop_session(orphan).await;
         }
         let writer = self.start_writer(store.clone(), meta.clone())?;
+        let closing = store.clone();
+        let sweeper = Sweeper::start(store.clone(), meta.clone())
+            .map_err(|e| format!("the thread for retention can't be started: {e}"))?;
         let shutdown = Arc::new(Shutdown::default());
         let changes = Arc::new(Changes::default());
         let supervisor =
@@ -158,8 +188,12 @@ impl Host {
         if let Err(e) = supervisor.send(StopAll).await {
             tracing::error!(error = %e, "the supervisor is gone");
         }
-        let flushed = tokio::task::spawn_blocking(move || writer.shutdown()).await;
-        if !matches!(flushed, Ok(Ok(()))) {
+        let end = move || {
+            drop(sweeper);
+            writer.shutdown().is_ok() && closing.close().is_ok()
+        };
+        let flushed = tokio::task::spawn_blocking(end).await;
+        if !matches!(flushed, Ok(true)) {
             tracing::error!("the log could not be flushed whole; the rings hold the rest");
         }
         shutdown.flushed();

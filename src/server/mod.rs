@@ -30,7 +30,7 @@ mod typing;
 mod watching;
 mod ws;
 
-pub use host::host_main;
+pub use host::{host_main, store_options};
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};

@@ -7,7 +7,7 @@ use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
+use crate::model::{Cursor, Event, Kind, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
@@ -221,8 +221,8 @@ fn turn_from_log(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError> 
         if page.is_empty() {
             return Ok(None);
         }
-        if let Some(mark) = page.iter().find_map(|record| sum.apply(record).filter(|mark| mark.turn == n)) {
-            return Ok(Some(mark));
+        if let Some(mark) = page.iter().find_map(|record| sum.apply(record).filter(|mark| mark.turn >= n)) {
+            return Ok(Some(mark).filter(|mark| mark.turn == n)); // a later one: this one is lost
         }
     }
 }
@@ -333,6 +333,9 @@ fn masks(ground: &Ground, start: &Start) -> Result<Vec<Input>, ApiError> {
 fn input(ground: &Ground, seq: Seq, inputs: &mut Inputs) -> Result<(), ApiError> {
     let mut left = 1;
     for record in ground.view.read(seq, MASK_PAGE).map_err(unreadable)? {
+        if record.kind == Kind::Gap {
+            break; // it was lost
+        }
         if let Ok(Event::Input { part, .. }) = record.event() {
             left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
             inputs.record(&record);

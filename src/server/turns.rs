@@ -6,12 +6,12 @@
 
 use super::asks::Ask;
 use super::follow::Reading;
-use super::resolve::{Ground, ground, turn as mark_of};
+use super::resolve::{Ground, ground, run_at, turn as mark_of};
 use super::sessions::find;
 use super::typing::{Wanted, submit};
 use super::{App, failed, no_answer};
 use crate::follow::{End, Plan, ReplyText, again, timestamp};
-use crate::model::{Event, InputText, KIB, Kind, Seq};
+use crate::model::{Cursor, Event, InputText, KIB, Kind, Seq};
 use crate::session::LogView;
 use crate::session::messages::{Describe, Snapshot};
 use crate::session::summary::TurnMark;
@@ -116,7 +116,8 @@ pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>
     let (name, number) = path.into_inner();
     conditions(&when)?;
     let number = number_of(&app, &name, &number).await?;
-    let when = if when == When::default() { asked(&app, &name, number).await? } else { when };
+    let asked = asked(&app, &name, number).await?;
+    let when = if when == When::default() { asked } else { when };
     if !wait {
         return Ok(HttpResponse::Ok().json(wait_for(app, name, number, when, None, None).await?));
     }
@@ -156,11 +157,16 @@ async fn number_of(app: &App, name: &str, text: &str) -> Result<u64, ApiError> {
     info.last_turn.ok_or_else(none)
 }
 
-/// When the reply to a turn was whole for the one who asked; as it is by default where nobody asked.
+/// When the reply to a turn was whole for the one who asked; as it is by default where nobody asked. Fails where nothing is
+/// left of the turn.
 async fn asked(app: &App, name: &str, number: u64) -> Result<When, ApiError> {
     let snapshot = find(app, name).await?.addr.send(Describe).await.map_err(no_answer)?;
     let ground = ground(app, FollowQuery::default(), snapshot);
     let first = web::block(move || match mark_of(&ground, number)? {
+        Some(mark) if is_gone(&ground, &mark)? => {
+            let what = format!("session {:?}: turn {number} is lost", ground.snapshot.info.name.as_str());
+            Err(ApiError::new(Code::NoSuchTurn, what).hint("termalive turns shows which are left"))
+        }
         Some(mark) => ground.view.one(mark.seq).map_err(failed),
         None => Ok(None), // who reads it is told so
     });
@@ -169,6 +175,15 @@ async fn asked(app: &App, name: &str, number: u64) -> Result<When, ApiError> {
         Some(Ok(Event::Input { asked: Some(query), .. })) => Ok(ReplyQuery::from_query(&query)?.when),
         _ => Ok(When::default()),
     }
+}
+
+/// All of a turn is lost, up to the next one or the next run: what stands behind is no reply to it. Blocking.
+fn is_gone(ground: &Ground, mark: &TurnMark) -> Result<bool, ApiError> {
+    let Some((to, _)) = ground.view.lost(mark.seq).map_err(failed)? else { return Ok(false) };
+    if let Some(next) = mark_of(ground, mark.turn + 1)? {
+        return Ok(ground.view.lost(next.seq).map_err(failed)?.is_some());
+    }
+    Ok(run_at(ground, Cursor::at(to.next()))? != mark.run)
 }
 
 /// A program that has just been started isn't typed at before its prompt stands: what it echoes before that is no answer.

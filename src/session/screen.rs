@@ -9,7 +9,7 @@ use super::messages::{OpenScreen, Opened, Told};
 use super::picture::{Keep, Picture, Redrawn};
 use super::view::LogView;
 use crate::log::TailRead;
-use crate::model::{Cursor, KIB, Seq, Size, Wall};
+use crate::model::{Cursor, GapReason, KIB, Seq, Size, Wall};
 use crate::wire::{ApiError, Code, Screen};
 use actix::prelude::*;
 use std::collections::VecDeque;
@@ -264,8 +264,19 @@ impl<T: Send + 'static> Handler<AskPast<T>> for ScreenActor {
 fn past(view: &LogView, keep: &Keep, place: Cursor, size: Size) -> Result<Picture, ApiError> {
     let before = Seq(place.seq.0.saturating_sub(1));
     let mut picture = Picture::nearest(&keep.meta, view, Seq(1), before, size);
+    let shown = if place.byte > 0 { place.seq } else { before };
+    if picture.last() < shown
+        && let Some((to, reason)) = view.lost(shown).map_err(failed)?
+    {
+        return Err(gone(to, reason));
+    }
     picture.read_on_to(view, place, keep).map_err(failed)?;
     Ok(picture)
+}
+
+/// What stood there isn't known.
+fn gone(to: Seq, reason: GapReason) -> ApiError {
+    ApiError::new(Code::Failed, format!("the log of that moment, up to {}, is lost ({reason})", Cursor::at(to)))
 }
 
 /// Before which byte of the log a moment lies. Blocking.
@@ -278,7 +289,10 @@ fn place(view: &LogView, at: At, last: Seq) -> Result<Cursor, ApiError> {
         At::Place(Cursor { seq, byte: 0 }) => Ok(Cursor::at(seq.next())),
         At::Place(cursor) => Ok(cursor),
         At::Time(wall) => match view.first_since(Wall(wall.0.saturating_add(1)), last).map_err(failed)? {
-            Seq(1) => wrong("bad moment: the session began later".to_owned()),
+            Seq(1) => match view.lost(Seq(1)).map_err(failed)? {
+                Some((to, reason)) => Err(gone(to, reason)),
+                None => wrong("bad moment: the session began later".to_owned()),
+            },
             later => Ok(Cursor::at(later)),
         },
     }

@@ -1,7 +1,7 @@
 //! One session's log as one thing: its tail, and the store for what is older.
 
 use crate::log::{EventLog, Feed, TailRead};
-use crate::model::{Record, Seq, SessionId, Wall};
+use crate::model::{Event, GapReason, Record, Seq, SessionId, Wall};
 use std::sync::Arc;
 
 /// A log that can be read from any seq on.
@@ -70,6 +70,14 @@ impl LogView {
             }
         }
         Ok(Seq(low))
+    }
+
+    /// Up to which record all is lost from this one on, and why; nothing where it is not lost. Blocks.
+    pub fn lost(&self, seq: Seq) -> Result<Option<(Seq, GapReason)>, Unreadable> {
+        match self.read(seq, 1)?.first().map(Record::event) {
+            Some(Ok(Event::Gap { from, to, reason })) if from <= seq && seq <= to => Ok(Some((to, reason))),
+            _ => Ok(None),
+        }
     }
 
     /// The one record with this number, if there is one.

@@ -4,7 +4,7 @@
 
 use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
-use crate::model::{Event, InputText, MIB, Record, SessionId, Step, Wall};
+use crate::model::{Event, GapReason, InputText, MIB, Record, Seq, SessionId, Stamp, Step, Wall};
 use crate::pty::tree;
 use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};
@@ -15,12 +15,20 @@ use std::sync::Arc;
 
 /// Read so much of a log at once.
 const PAGE: usize = MIB;
+/// Records that a damaged newest segment may have held without a trace, at most: numbers go on behind so many. Far more than
+/// fit into a segment, few enough for 2^20 such accidents.
+const UNKNOWN: u64 = 1 << 32;
 /// An input has at most so many parts of 8 KiB: the largest request.
 const MAX_PARTS: usize = 1024;
 
 /// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds them and
-/// they have been ended here.
-pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<Birth>, Vec<SessionId>), StoreDown> {
+/// they have been ended here. `tail_unknown`: the store may have lost its newest records without a trace.
+pub fn boot(
+    store: &dyn EventLog,
+    meta: &Meta,
+    held: Vec<Held>,
+    tail_unknown: bool,
+) -> Result<(Vec<Birth>, Vec<SessionId>), StoreDown> {
     let mut held: HashMap<SessionId, Held> = held.into_iter().map(|h| (h.id, h)).collect();
     let (mut births, mut orphans) = (Vec::new(), Vec::new());
     let mut sessions = meta.sessions()?;
@@ -33,7 +41,7 @@ pub fn boot(store: &dyn EventLog, meta: &Meta, held: Vec<Held>) -> Result<(Vec<B
         let held = held.remove(&session.id);
         match (session.removed, held) {
             (false, held) => {
-                let (birth, turns) = birth(store, meta, session, held)?;
+                let (birth, turns) = birth(store, meta, session, held, Some(tail_unknown))?;
                 meta.apply(&turns)?;
                 births.push(birth);
             }
@@ -54,12 +62,16 @@ fn end_orphan(held: Held) -> SessionId {
     held.id
 }
 
-/// One session, and the turns to be kept in `meta` with it. Writes nothing: a writer may be at work.
+/// One session, and the turns to be kept in `meta` with it.
+///
+/// `tail_unknown`: as in [`boot`], which names what is lost at the end of the log. None where a writer may be at work, and then
+/// nothing is written: what is missing in the store is on its way there.
 pub(super) fn birth(
     store: &dyn EventLog,
     meta: &Meta,
     session: SessionMeta,
     held: Option<Held>,
+    tail_unknown: Option<bool>,
 ) -> Result<(Birth, MetaBatch), StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
@@ -72,7 +84,13 @@ pub(super) fn birth(
         }
     });
     let newest = taken.as_ref().and_then(|(_, _, a)| a.records.last()).map_or(stored, |r| r.seq.max(stored));
-    let saved = meta.summary(id)?.and_then(|json| Summary::load(&json)).filter(|sum| sum.seq <= newest);
+    let saved = meta.summary(id)?.and_then(|json| Summary::load(&json));
+    let ring = taken.as_ref().map(|(_, _, adopted)| adopted.records.first().map_or(adopted.next, |r| r.seq));
+    let stored = match tail_unknown {
+        Some(unknown) => name_loss(store, &session, stored, ring, saved.as_ref(), unknown)?,
+        None => stored,
+    };
+    let saved = saved.filter(|sum| sum.seq <= newest.max(stored));
     let mut sum = saved.unwrap_or_else(|| Summary::new(session.spec.size));
     let mut turns = MetaBatch::new();
     let mut fold = |sum: &mut Summary, record: &Record| {
@@ -105,6 +123,36 @@ pub(super) fn birth(
         None => None,
     };
     Ok((Birth { meta: session, sum, stored, adopted }, turns))
+}
+
+/// Where the store has lost its newest records, a gap behind what it has: so that no number is given twice. The last record
+/// that is stored then. What was lost is known from the ring, which goes on behind it, or from what the summary had seen.
+fn name_loss(
+    store: &dyn EventLog,
+    session: &SessionMeta,
+    stored: Seq,
+    ring: Option<Seq>,
+    saved: Option<&Summary>,
+    tail_unknown: bool,
+) -> Result<Seq, StoreDown> {
+    let seen = saved.map_or(Seq(0), |sum| sum.seq);
+    let upto = match ring {
+        Some(_) if !tail_unknown => return Ok(stored),
+        Some(next) => Seq(next.0.saturating_sub(1)),
+        None if tail_unknown && saved.is_none_or(|sum| sum.seq != stored) => Seq(seen.max(stored).0 + UNKNOWN),
+        None => seen,
+    };
+    if upto <= stored {
+        return Ok(stored);
+    }
+    let reason = if tail_unknown { GapReason::Corrupt } else { GapReason::HostLost };
+    let (kind, body) = Event::Gap { from: stored.next(), to: upto, reason }.encode();
+    let at = saved.map(|sum| sum.at).unwrap_or(Stamp { wall: session.created, ..Stamp::default() });
+    let id = session.id;
+    store.append(&[(id, Record { seq: upto, kind, at, body })])?;
+    store.sync()?;
+    tracing::error!(%id, from = stored.next().0, to = upto.0, "the newest records of a session are lost");
+    Ok(upto)
 }
 
 fn take_ring(held: &Held) -> Result<(Ring, crate::ring::Adopted), String> {
