@@ -19,7 +19,8 @@ use std::{
     path::Path,
 };
 
-const VERSION: u32 = 1;
+/// 2: with a checksum.
+const VERSION: u32 = 2;
 pub(super) const FILE: &str = "index.json";
 
 /// What one session has in one segment.
@@ -38,9 +39,16 @@ pub(super) struct Ranges(HashMap<SessionId, Range>);
 #[derive(Serialize, Deserialize)]
 struct OnDisk {
     v: u32,
-    sessions: HashMap<SessionId, (Seq, Seq)>,
-    #[serde(default)]
-    bytes: HashMap<SessionId, u64>,
+    /// Of `sessions` as JSON: a damaged file would tell of records that never were.
+    crc32c: u32,
+    /// First and last seq, and bytes, in the order of ids.
+    sessions: BTreeMap<SessionId, (Seq, Seq, u64)>,
+}
+
+impl OnDisk {
+    fn sum(sessions: &BTreeMap<SessionId, (Seq, Seq, u64)>) -> Option<u32> {
+        serde_json::to_vec(sessions).ok().map(|json| crc32c::crc32c(&json))
+    }
 }
 
 impl Ranges {
@@ -75,17 +83,16 @@ impl Ranges {
     /// From the file beside a closed segment, if it is there and can be read.
     pub(super) fn load(dir: &Path) -> Option<Ranges> {
         let file: OnDisk = serde_json::from_slice(&fs::read(dir.join(FILE)).ok()?).ok()?;
-        let range = |(id, (first, last))| {
-            let bytes = file.bytes.get(&id).copied().unwrap_or(0);
-            (id, Range { first, last, bytes })
-        };
-        (file.v == VERSION).then(|| Ranges(file.sessions.into_iter().map(range).collect()))
+        let sound = file.v == VERSION && OnDisk::sum(&file.sessions) == Some(file.crc32c);
+        let range = |(id, (first, last, bytes))| (id, Range { first, last, bytes });
+        sound.then(|| Ranges(file.sessions.into_iter().map(range).collect()))
     }
 
     /// Writes that file.
     pub(super) fn save(&self, dir: &Path) -> Result<(), StoreDown> {
-        let sessions = self.0.iter().map(|(id, r)| (*id, (r.first, r.last))).collect();
-        let file = OnDisk { v: VERSION, sessions, bytes: self.0.iter().map(|(id, r)| (*id, r.bytes)).collect() };
+        let sessions = self.0.iter().map(|(id, r)| (*id, (r.first, r.last, r.bytes))).collect();
+        let crc32c = OnDisk::sum(&sessions).ok_or_else(|| disk::down(dir, "its index can't be written as JSON"))?;
+        let file = OnDisk { v: VERSION, crc32c, sessions };
         let json = serde_json::to_vec(&file).map_err(|e| disk::down(dir, e))?;
         disk::write_whole(&dir.join(FILE), &json).map_err(|e| disk::down(dir, e))
     }
