@@ -3,7 +3,7 @@
 
 wrote() { # wrote NAME MB: a session that has printed so much of the text; the same stands in the file NAME
   local times=$((($2 + mb - 1) / mb)) n
-  for ((n = 0; n < times; n++)); do cat "$private/text"; done | head -c "$(($2 * 1024 * 1024))" >"$private/$1"
+  head -c "$(($2 * 1024 * 1024))" < <(for ((n = 0; n < times; n++)); do cat "$private/text"; done) >"$private/$1"
   termalive new "$1" --fresh -- sh -c "stty raw -echo; cat '$private/$1'" >/dev/null
   until [[ $(termalive list --all --json | jq -r --arg name "$1" '.[] | select(.name == $name).state') == exited ]]; do rest 0.1; done
 }
