@@ -171,10 +171,10 @@ fn a_row_can_begin_where_a_full_line_goes_on() {
         assert_eq!(reading.take(), wanted);
     }
     let mut reading = Reading::new(Size { cols: 8, rows: 4 });
-    reading.feed(b"123 echo\r");
+    reading.feed(b"1234567\r");
     reading.rows.new_row();
-    reading.feed(b"#\r\n");
-    assert_eq!(reading.take(), "F1 #", "what an editor that lost count has drawn there isn't the answer's");
+    reading.feed(b"\x1b[7C8\r\n");
+    assert_eq!(reading.take(), "F0 12345678", "a row with text in it goes on");
 }
 
 #[test]

@@ -61,8 +61,7 @@ impl Rows {
         self.screen.baseline();
     }
 
-    /// Where the cursor stands at the beginning of a line, a row begins, also where that line goes on from the one above. What
-    /// a program that goes forward has drawn there is taken away.
+    /// Where the cursor stands at the beginning of a blank line, a row begins, also where that line goes on from the one above.
     pub fn new_row(&mut self) {
         self.catch_up();
         self.screen.new_row();

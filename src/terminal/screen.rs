@@ -21,7 +21,6 @@ use alacritty_terminal::{
         Config, Term, TermMode,
         cell::{Cell, Flags},
     },
-    vte::ansi::{ClearMode, Handler},
 };
 use std::{ops::Range, time::Duration};
 
@@ -258,15 +257,8 @@ impl Screen {
     /// See [`super::Rows::new_row`].
     pub(super) fn new_row(&mut self) {
         let (line, column) = self.cursor();
-        if column > 0 {
+        if column > 0 || !blank(self.term.grid(), line) {
             return;
-        }
-        if (line..self.lines()).any(|line| !blank(self.term.grid(), line)) {
-            if matches!(self.flow, Flow::Frames(_)) {
-                return;
-            }
-            // An editor that had lost count of its lines: what stands here it has drawn.
-            self.term.clear_screen(ClearMode::Below);
         }
         if line > 0 {
             let grid = self.term.grid_mut();
@@ -274,7 +266,7 @@ impl Screen {
             grid[Line(line - 1)][last].flags.remove(Flags::WRAPLINE);
         }
         if let Flow::Forward(row) = &self.flow
-            && row.bottom >= line
+            && row.bottom == line
         {
             self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), line));
         }
