@@ -167,6 +167,10 @@ pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure
         size: args.size,
         labels: args.labels.into_iter().collect(),
         restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
+        restart_command: None,
+        stop_signal: None,
+        stop_timeout_ms: None,
+        watchdog_ms: None,
         exist_ok: args.exist_ok,
         fresh: args.fresh,
     })

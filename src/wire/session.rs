@@ -74,6 +74,18 @@ pub struct NewSession {
     /// What happens when it ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart: Option<Restart>,
+    /// A command line for the runs after the first, as `command` is for each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_command: Option<String>,
+    /// The signal that asks a run to end, such as `INT`; without it HUP, then TERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// How long a run may take to end before it is killed; without it the host's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout_ms: Option<u64>,
+    /// A session that is at work without progress for so long is restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_ms: Option<u64>,
     /// A live session that agrees is no error.
     #[serde(default)]
     pub exist_ok: bool,
