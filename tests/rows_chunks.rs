@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use rows_common::{Reading, show};
 use termalive::{
     model::{Cursor, Size},
-    terminal::{ROW_CUT, RowEvent, RowSource},
+    terminal::{ROW_CUT, RowEvent},
 };
 
 /// What programs write, in pieces that make sense together.

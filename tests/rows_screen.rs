@@ -3,7 +3,7 @@
 mod rows_common;
 
 use rows_common::{Reading, check};
-use termalive::{model::Size, terminal::RowSource};
+use termalive::model::Size;
 
 const SMALL: Size = Size { cols: 20, rows: 5 };
 
@@ -175,6 +175,29 @@ fn a_row_can_begin_where_a_full_line_goes_on() {
     reading.rows.new_row();
     reading.feed(b"\x1b[7C8\r\n");
     assert_eq!(reading.take(), "F0 12345678", "a row with text in it goes on");
+}
+
+/// A line editor that has lost count draws a row too high, over its own text: nothing of that is the program's.
+#[test]
+fn what_a_line_editor_leaves_below_can_be_taken_away() {
+    for (clear_it, wanted) in [(true, "F5 #ok|F6 next"), (false, "F8 #okend|F9 next below")] {
+        let mut reading = Reading::new(SMALL);
+        reading.feed(b"$ question\r\ntheend\r\ndown below\x1b[A\r");
+        reading.take();
+        if clear_it {
+            reading.rows.clear_below();
+            reading.rows.new_row();
+        }
+        reading.rows.baseline();
+        reading.feed(b"#ok\r\nnext\r\n");
+        reading.finish();
+        assert_eq!(reading.take(), wanted);
+    }
+    let mut reading = Reading::new(SMALL);
+    reading.feed(b"$ half");
+    reading.rows.clear_below();
+    reading.feed(b" a row\r\n");
+    assert_eq!(reading.take(), "F0 $ half a row", "in the middle of a row nothing is taken away");
 }
 
 #[test]

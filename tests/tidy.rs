@@ -26,9 +26,8 @@ const RESERVED: [(&str, &str, &str); 4] = [
 const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Error|IVec|Mode|Result|Tree|open)\b";
 
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
-const SLEEPS: [(&str, usize, &str); 13] = [
-    ("src/cli/attach.rs", 1, "when a row or a word is due on the screen, beside the events"),
-    ("src/cli/logs.rs", 1, "the command's own deadline, beside the events"),
+const SLEEPS: [(&str, usize, &str); 12] = [
+    ("src/cli/context.rs", 1, "a command's own deadline, or when something is due on the screen, beside the events"),
     ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/keeper/channel.rs", 1, "descriptors in flight: the kernel has no event for their number"),

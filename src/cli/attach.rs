@@ -10,7 +10,7 @@ mod prefix;
 mod relay;
 mod tty;
 
-use super::{Done, Failure, context::Context, failed, out, wrong};
+use super::{Done, Failure, context, context::Context, failed, out, wrong};
 use crate::client::{Attach, Client, ClientError, Shown};
 use crate::model::{Exit, KIB, Name, Size};
 use crate::wire::RunEnd;
@@ -211,8 +211,8 @@ impl View {
                     Some(shown) => self.show(shown),
                     None => return Ok(End::Detached),
                 },
-                () = at(paint) => self.paint(),
-                () = at(self.say_broken) => {
+                () = context::at(paint) => self.paint(),
+                () = context::at(self.say_broken) => {
                     self.say_broken = None;
                     self.say("the host is gone, waiting for it");
                 }
@@ -328,12 +328,5 @@ impl View {
         self.out
             .bytes
             .extend_from_slice(format!("\x18\x1b7\x1b[{row};1H\x1b[0;7m {text} \x1b[0m\x1b[K\x1b8").as_bytes());
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
     }
 }

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::Instant};
 
 /// See the module.
 pub(super) struct Context {
@@ -154,4 +154,12 @@ pub(super) fn converse<T>(talk: impl Future<Output = Result<T, Failure>>) -> Res
             Ok(()) = tokio::signal::ctrl_c() => Err(Failure::Said(Exit::Interrupted)),
         }
     })
+}
+
+/// Ready at a time; never, without one.
+pub(super) async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }

@@ -4,7 +4,7 @@ use super::{
     Done, check,
     context::Context,
     context::converse,
-    out::one_line,
+    out::{one_line, shell_status},
     table,
     table::{Cell, Column, Paint},
 };
@@ -73,7 +73,7 @@ fn row(session: &SessionInfo, now: Timestamp) -> Vec<Cell> {
 
 /// How the last run ended, as a shell's `$?` has it; nothing while one runs.
 pub(super) fn ended(session: &SessionInfo) -> String {
-    let status = session.exit_code.or(session.signal.map(|signal| 128 + signal));
+    let status = shell_status(session.exit_code, session.signal);
     status.filter(|_| session.state != State::Running).map_or_else(String::new, |status| status.to_string())
 }
 

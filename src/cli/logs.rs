@@ -125,8 +125,8 @@ async fn copy(
     loop {
         tokio::select! {
             biased;
-            () = at(last_words) => break,
-            () = at(time_over) => {
+            () = context::at(last_words) => break,
+            () = context::at(time_over) => {
                 time_over = None;
                 last_words = Some(Instant::now() + LAST_WORDS);
                 let _ = tokio::time::timeout(LAST_WORDS, follow.expire()).await;
@@ -150,13 +150,6 @@ async fn copy(
         printer.line(&Line::End(end))?;
     }
     Ok(None)
-}
-
-pub(super) async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// RFC 3339 with milliseconds.

@@ -71,6 +71,11 @@ impl Out {
     }
 }
 
+/// How a run ended, as a shell's `$?` has it.
+pub(super) fn shell_status(exit_code: Option<i32>, signal: Option<i32>) -> Option<i32> {
+    exit_code.or(signal.map(|signal| 128 + signal))
+}
+
 /// One line on standard error: `termalive: what, why (what to do)`, or `{"error":…}`.
 pub(super) fn error(error: &ApiError, json: bool) {
     let line = match json {

@@ -3,7 +3,7 @@
 //! It is a reader like any other: nothing is typed, and the session doesn't depend on it. `--rm` alone ties the two together:
 //! however this command ends, the session is ended and removed.
 
-use super::{Done, Failure, context, context::Context, failed, logs, new, out, wait::shell_status};
+use super::{Done, Failure, context, context::Context, failed, logs, new, out};
 use crate::client::{Client, Follow};
 use crate::model::{Exit, Name};
 use crate::wire::{Created, EndLine, FollowQuery};
@@ -92,7 +92,11 @@ fn exit(ended: Ended, name: &Name, removed: bool) -> Done {
         }
         Ended::Read(end) => end?,
     };
-    match end.as_ref().and_then(shell_status).and_then(|status| u8::try_from(status).ok()) {
+    match end
+        .as_ref()
+        .and_then(|end| out::shell_status(end.exit_code, end.signal))
+        .and_then(|status| u8::try_from(status).ok())
+    {
         Some(0) => Ok(Exit::Done),
         Some(status) => Err(Failure::Exit(ExitCode::from(status))),
         None => Err(failed(format!("how {name} ended isn't known"))),

@@ -5,7 +5,7 @@
 
 mod one;
 
-use super::{Done, Failure, check, context::Context, context::converse, many, until::Until, wrong};
+use super::{Done, Failure, check, context::Context, context::converse, many, out, until::Until, wrong};
 use crate::client::{Client, ClientError};
 use crate::model::{Exit, Name, SessionId};
 use crate::wire::{ApiError, Code, Content, EndLine, EndReason, FollowQuery};
@@ -228,9 +228,8 @@ fn met<'a>(session: &'a Name, waited: &'a Waited) -> Met<'a> {
     }
 }
 
-/// How a run ended, as a shell's `$?` has it.
-pub(super) fn shell_status(end: &EndLine) -> Option<i32> {
-    end.exit_code.or(end.signal.map(|signal| 128 + signal))
+fn shell_status(end: &EndLine) -> Option<i32> {
+    out::shell_status(end.exit_code, end.signal)
 }
 
 fn status(end: &EndLine) -> String {

@@ -7,12 +7,12 @@ use super::{
     Bound, End, Frame, Plan, exit_code,
     lines::{code_and_signal, timestamp},
     rewrite::Rewrite,
-    screen::{Screen, real},
     writer::Writer,
 };
 use crate::{
     model::{Cursor, LogTime, Record, Seq, Size, Stamp, Status, Wall},
     stop::{Answer, Fired, Hit, Open, Prompt, StopSet, TypedEcho, Typing},
+    terminal::Rows,
     wire::{API, Content, EndLine, EndReason, Hello, Line, StartLine},
 };
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Follow {
     opened: Wall,
     is_wait: bool,
     ended: bool,
-    pub(super) screen: Option<Box<dyn Screen>>,
+    pub(super) screen: Option<Rows>,
     pub(super) size: Size,
     /// The screen isn't blank.
     pub(super) fed: bool,
@@ -97,7 +97,7 @@ impl Follow {
             opened: now,
             is_wait,
             ended: false,
-            screen: needs_rows.then(|| real(plan.size)),
+            screen: needs_rows.then(|| Rows::new(plan.size)),
             size: plan.size,
             fed: false,
             begun: false,
@@ -235,8 +235,11 @@ impl Follow {
         self.begun = true;
         let before = Some(self.anchor).filter(|anchor| !marks && *anchor != Stamp::default()).map(|anchor| anchor.log);
         let start = self.plan.start_log.or(before).unwrap_or(now);
-        let from_turn = self.plan.from_turn;
+        let Plan { from_turn, after_editor, .. } = self.plan;
         let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
+            if after_editor {
+                screen.clear_below();
+            }
             if !from_turn {
                 screen.new_row();
             }
@@ -387,7 +390,7 @@ impl Follow {
     /// A blank screen, as a new run has it.
     pub(super) fn blank(&mut self) {
         if self.screen.is_some() {
-            self.screen = Some(real(self.size));
+            self.screen = Some(Rows::new(self.size));
         }
         self.fed = false;
         self.rewrite.new_rows();

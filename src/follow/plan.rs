@@ -40,6 +40,8 @@ pub struct Plan {
     pub after: Cursor,
     /// True when `start` is the start of a turn: its echo isn't printed, and silence counts from its first output on.
     pub from_turn: bool,
+    /// The start is where a line editor left off: what stands on the cursor's row is its own.
+    pub after_editor: bool,
     /// The reading ends here at the latest.
     pub to: Option<Bound>,
     /// Of what stands in the log when it is read up to its end for the first time, print the last rows only.

@@ -91,6 +91,7 @@ pub fn again(plan: &Plan, end: &End) -> Option<Plan> {
         start,
         after: start,
         from_turn: end.begins.is_none(),
+        after_editor: end.begins.is_some(),
         to: Some(Bound::Cursor(end.ends.unwrap_or(end.line.next))),
         conditions: Conditions::default(),
         follow: false,

@@ -7,7 +7,7 @@
 use crate::{
     model::{Cursor, Event, InputText, Kind, Record, Size, Wall},
     stop::{ConditionError, row_regex},
-    terminal::{RowEvent, RowSource, Rows},
+    terminal::{RowEvent, Rows},
 };
 use memchr::{memchr, memchr2, memmem::Finder};
 use regex::Regex;

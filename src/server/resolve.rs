@@ -90,6 +90,7 @@ pub(super) fn plan(ground: &Ground) -> Result<Plan, ApiError> {
         start_log: start.log,
         after: query.after.unwrap_or(start.at).max(start.at),
         from_turn: start.turn.is_some(),
+        after_editor: false,
         to: query.to.as_deref().map(bound).transpose()?,
         lines: query.lines,
         content: query.content,

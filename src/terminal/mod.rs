@@ -23,7 +23,7 @@ mod vt;
 pub use rows::Rows;
 pub use vt::{Shown, Vt};
 
-use crate::model::{Cursor, LogTime, Size};
+use crate::model::Cursor;
 
 /// A row as a person reads it: soft-wrapped screen lines joined, trailing blanks removed, no escape codes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -60,17 +60,3 @@ pub enum RowEvent {
 
 /// A row without output for so long is looked at as it stands.
 pub const SETTLE: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// Makes rows of bytes. The same bytes in any chunking give the same events.
-pub trait RowSource {
-    /// Takes the bytes at `at` of the log, that were read at `now`.
-    fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], out: &mut Vec<RowEvent>);
-    /// Nothing was read up to `now`: rows that have stood for [`SETTLE`] are judged.
-    fn settle(&mut self, now: LogTime, out: &mut Vec<RowEvent>);
-    /// When [`RowSource::settle`] has something to do, if nothing else comes.
-    fn deadline(&self) -> Option<LogTime>;
-    /// The terminal has a new size.
-    fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>);
-    /// The reading ends here: what stands on the screen and wasn't final is.
-    fn finish(&mut self, out: &mut Vec<RowEvent>);
-}

@@ -61,16 +61,7 @@ impl Modes {
     /// Takes the next bytes of output.
     pub fn scan(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.place == Place::Text {
-                match memchr(0x1b, bytes) {
-                    None => return,
-                    Some(i) => bytes = &bytes[i + 1..],
-                }
-                self.place = Place::Escape;
-                continue;
-            }
-            self.step(bytes[0]);
-            bytes = &bytes[1..];
+            bytes = &bytes[self.scan_to_paste(bytes)..];
         }
     }
 

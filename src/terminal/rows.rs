@@ -3,7 +3,7 @@
 //! Must give the same events for the same bytes and times, however they are cut into feeds.
 
 use super::{
-    RowEvent, RowSource,
+    RowEvent,
     lexer::{Lexer, Piece},
     plain::Plain,
     screen::Screen,
@@ -59,6 +59,13 @@ impl Rows {
     pub fn baseline(&mut self) {
         self.catch_up();
         self.screen.baseline();
+    }
+
+    /// Where the cursor stands at the beginning of a line of the main screen, what stands from there on isn't looked at any more:
+    /// a line editor that has lost count of its lines leaves some of them behind.
+    pub fn clear_below(&mut self) {
+        self.catch_up();
+        self.screen.clear_below();
     }
 
     /// Where the cursor stands at the beginning of a blank line, a row begins, also where that line goes on from the one above.
@@ -214,8 +221,9 @@ impl Rows {
     }
 }
 
-impl RowSource for Rows {
-    fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], out: &mut Vec<RowEvent>) {
+impl Rows {
+    /// Takes the bytes at `at` of the log, that were read at `now`.
+    pub fn feed(&mut self, at: Cursor, now: LogTime, bytes: &[u8], out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
         self.pass(now);
         self.here = at;
@@ -247,17 +255,20 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
     }
 
-    fn settle(&mut self, now: LogTime, out: &mut Vec<RowEvent>) {
+    /// Nothing was read up to `now`: rows that have stood for [`super::SETTLE`] are judged.
+    pub fn settle(&mut self, now: LogTime, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
         self.pass(now);
         std::mem::swap(out, &mut self.screen.out);
     }
 
-    fn deadline(&self) -> Option<LogTime> {
+    /// When [`Rows::settle`] has something to do, if nothing else comes.
+    pub fn deadline(&self) -> Option<LogTime> {
         self.screen.deadline()
     }
 
-    fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>) {
+    /// The terminal has a new size.
+    pub fn resize(&mut self, size: Size, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
         self.catch_up();
         (self.screen.mark, self.screen.end) = (self.here, self.here);
@@ -265,7 +276,8 @@ impl RowSource for Rows {
         std::mem::swap(out, &mut self.screen.out);
     }
 
-    fn finish(&mut self, out: &mut Vec<RowEvent>) {
+    /// The reading ends here: what stands on the screen and wasn't final is.
+    pub fn finish(&mut self, out: &mut Vec<RowEvent>) {
         std::mem::swap(out, &mut self.screen.out);
         self.catch_up();
         self.screen.finish(self.here);

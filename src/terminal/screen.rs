@@ -21,6 +21,7 @@ use alacritty_terminal::{
         Config, Term, TermMode,
         cell::{Cell, Flags},
     },
+    vte::ansi::{ClearMode, Handler},
 };
 use std::{ops::Range, time::Duration};
 
@@ -254,6 +255,13 @@ impl Screen {
         };
     }
 
+    /// See [`super::Rows::clear_below`].
+    pub(super) fn clear_below(&mut self) {
+        if !self.alternate() && self.cursor().1 == 0 {
+            self.term.clear_screen(ClearMode::Below);
+        }
+    }
+
     /// See [`super::Rows::new_row`].
     pub(super) fn new_row(&mut self) {
         let (line, column) = self.cursor();
@@ -266,7 +274,7 @@ impl Screen {
             grid[Line(line - 1)][last].flags.remove(Flags::WRAPLINE);
         }
         if let Flow::Forward(row) = &self.flow
-            && row.bottom == line
+            && row.bottom >= line
         {
             self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), line));
         }

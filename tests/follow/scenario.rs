@@ -96,6 +96,7 @@ fn plan() -> Plan {
         start_log: None,
         after: Cursor::at(Seq(1)),
         from_turn: false,
+        after_editor: false,
         to: None,
         lines: None,
         content: Content::Rows,

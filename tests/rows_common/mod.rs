@@ -4,7 +4,7 @@
 use std::time::Duration;
 use termalive::{
     model::{Cursor, LogTime, Seq, Size},
-    terminal::{RowEvent, RowSource, Rows},
+    terminal::{RowEvent, Rows},
 };
 
 /// A reading of one record after another.

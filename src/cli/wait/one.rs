@@ -2,7 +2,10 @@
 //!
 //! Order where several end together: ready, the end of the run, idle, time.
 
-use super::{super::logs, Wait};
+use super::{
+    super::{context, logs},
+    Wait,
+};
 use crate::client::{Client, ClientError, Follow, Item};
 use crate::model::{Name, SessionId};
 use crate::wire::{EndLine, EndReason, FollowQuery, Line};
@@ -56,8 +59,8 @@ async fn reading(
     loop {
         tokio::select! {
             biased;
-            () = logs::at(last_words) => break,
-            () = logs::at(time_over) => {
+            () = context::at(last_words) => break,
+            () = context::at(time_over) => {
                 time_over = None;
                 last_words = Some(Instant::now() + logs::LAST_WORDS);
                 let _ = tokio::time::timeout(logs::LAST_WORDS, follow.expire()).await;
