@@ -5,6 +5,7 @@
 mod duration;
 mod event;
 mod exit;
+mod fleet;
 mod id;
 mod raw;
 mod spec;
@@ -16,6 +17,7 @@ pub use event::{
     Step, Wall,
 };
 pub use exit::Exit;
+pub use fleet::{Group, Shape, ShapeError, Strategy};
 pub use id::{Key, Name, NameError, Process, SessionId};
 pub use raw::RawString;
 pub use spec::{Restart, RestartMode, Size, SizeError, Spec};

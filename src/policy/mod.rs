@@ -3,11 +3,16 @@
 //! Pure: the policy, the history and a random number in, a decision out. The session's actor asks, the supervisor carries
 //! it out.
 
+mod tree;
+
+pub use tree::{Effect, Fault, Input, Seen, Stand, Tree};
+
 use crate::model::{LogTime, Restart, RestartMode, Status};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What becomes of a session whose run has ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Decision {
     /// It stays ended.
     Stay,
