@@ -35,7 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use counters::Counters;
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
-pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use meta::{Desired, Fate, KEY_AGE, KEYS, KeyEntry, Membership, Meta, MetaBatch, SessionMeta};
 pub use retention::Limits;
 pub use salvage::Checked;
 pub use segments::{Options, SegmentStore, Stats};

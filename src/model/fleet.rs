@@ -95,7 +95,7 @@ pub struct Shape {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShapeError {
     /// A member that isn't there.
-    #[error("group {group} has a member {member:?}, which is neither a session nor a group here")]
+    #[error("group {group} has a member {member:?}, which is neither a session nor a group here", member = member.as_str())]
     Unknown {
         /// Whose.
         group: Name,
@@ -103,7 +103,7 @@ pub enum ShapeError {
         member: Name,
     },
     /// A member of two groups, or twice of one.
-    #[error("{0:?} is a member more than once")]
+    #[error("{:?} is a member more than once", .0.as_str())]
     Twice(Name),
     /// A group that holds itself.
     #[error("group {0} holds itself")]
@@ -112,10 +112,10 @@ pub enum ShapeError {
     #[error("group {0} has no members")]
     Empty(Name),
     /// One name for two things.
-    #[error("{0:?} is a session and a group: give one of them another name")]
+    #[error("{:?} is a session and a group: give one of them another name", .0.as_str())]
     Both(Name),
     /// Something that is in nothing.
-    #[error("{0:?} stands nowhere in the order")]
+    #[error("{:?} stands nowhere in the order", .0.as_str())]
     Loose(Name),
 }
 

@@ -3,8 +3,10 @@
 //! Pure: the policy, the history and a random number in, a decision out. The session's actor asks, the supervisor carries
 //! it out.
 
+mod plan;
 mod tree;
 
+pub use plan::{Known, Plan, Present, Step, Todo, plan};
 pub use tree::{Effect, Fault, Input, Seen, Stand, Tree};
 
 use crate::model::{LogTime, Restart, RestartMode, Status};

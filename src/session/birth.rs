@@ -156,6 +156,10 @@ impl SessionActor {
             return Some("the host died while it was being started".to_owned());
         }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
+        let grouped = self.meta.member.as_ref().is_some_and(|member| member.group.is_some());
+        if grouped && !matches!(status, Status::ExecFailed(_)) {
+            return self.group_gave_up();
+        }
         let gave_up = status.is_failure() && status != Status::Unknown && self.meta.desired == Desired::Running;
         match (status, self.meta.spec.restart.mode) {
             (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
@@ -192,7 +196,8 @@ impl SessionActor {
         }
         if let (Phase::Restarting { after, .. }, Stage::Idle) = (&self.sum.phase, self.stage) {
             let decision = Decision::Restart(*after);
-            let again = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision };
+            let again =
+                RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision, wanted: false };
             let told = self.services.ended.send(again);
             ctx.spawn(told.into_actor(self).map(|told, act, _| {
                 if told.is_err() {

@@ -13,6 +13,7 @@ pub(super) fn state(sum: &Summary, stage: Stage, failed: bool) -> State {
         (Stage::Starting, _) => State::Starting,
         (Stage::Running(_) | Stage::Draining(..), _) => State::Running,
         (Stage::Idle, Phase::Restarting { .. }) => State::Restarting,
+        (Stage::Idle, Phase::Ended { last: false, .. }) if !failed => State::Restarting,
         (Stage::Idle, Phase::Ended { status: Status::Unknown, .. } | Phase::Running { .. }) if !failed => State::Lost,
         (Stage::Idle, _) if failed => State::Failed,
         (Stage::Idle, _) => State::Exited,
@@ -63,6 +64,8 @@ pub(super) fn describe(
         restarts: sum.restarts,
         attached: 0,
         queued: u32::try_from(queued).unwrap_or(u32::MAX),
+        fleet: meta.member.as_ref().map(|member| member.fleet.clone()),
+        group: meta.member.as_ref().and_then(|member| member.group.clone()),
     }
 }
 

@@ -56,9 +56,10 @@ impl Handler<StartAgain> for SessionActor {
 
 impl SessionActor {
     /// Wish, end what is left of the last run, begin, spawn, take: each step durable before the next.
-    fn start(&mut self) -> ResponseActFuture<Self, Result<(), StartError>> {
+    pub(super) fn start(&mut self) -> ResponseActFuture<Self, Result<(), StartError>> {
         self.stage = Stage::Starting;
         self.meta.desired = Desired::Running;
+        self.forget_fate();
         self.meta.ring_records = MAX_RECORDS;
         self.reason = None;
         let wish = MetaBatch::new().put_session(&self.meta);
@@ -190,7 +191,7 @@ impl SessionActor {
         let now = self.clock.stamp().log;
         let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
-        let decision = policy::decide(&self.meta.spec.restart, status, self.end_is_wanted(), &restarts, now, jitter);
+        let decision = policy::decide(&self.own_policy(), status, self.end_is_wanted(), &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
         self.put_surely(Event::Exited { run, status, last });
         match decision {
@@ -202,7 +203,8 @@ impl SessionActor {
             self.note_failure();
         }
         self.save_summary_if_due(true);
-        let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
+        let wanted = self.end_is_wanted();
+        let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision, wanted };
         let (durable, ended, keeper) =
             (self.when_durable(self.sum.seq), self.services.ended.clone(), self.services.keeper.clone());
         let id = self.meta.id;

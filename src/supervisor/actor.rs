@@ -4,7 +4,7 @@ use super::create::Creating;
 use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
 use crate::keeper::LinkEvent;
-use crate::log::{Feed, MetaBatch, SessionMeta};
+use crate::log::{Feed, Membership, MetaBatch, SessionMeta};
 use crate::model::{Name, Seq, SessionId};
 use crate::policy::Decision;
 use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
@@ -56,6 +56,8 @@ pub struct Create {
     pub name: Name,
     /// The client's key and the checksum of the request.
     pub key: Option<(crate::model::Key, String)>,
+    /// Of a fleet: its place there.
+    pub member: Option<Membership>,
 }
 
 /// Finds a session by name.

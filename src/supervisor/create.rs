@@ -136,7 +136,7 @@ impl Supervisor {
             return Box::pin(fut::ready(Err(ApiError::new(Code::Failed, format!("no random numbers: {e}")))));
         }
         let id = SessionId(id);
-        let Create { name, spec, key, .. } = msg;
+        let Create { name, spec, key, member, .. } = msg;
         let meta = SessionMeta {
             v: SessionMeta::VERSION,
             id,
@@ -145,6 +145,7 @@ impl Supervisor {
             desired: Desired::Running,
             removed: false,
             ring_records: MAX_RECORDS,
+            member,
             spec,
         };
         let entry = self.place(Birth::new(meta.clone()));
