@@ -45,7 +45,7 @@ impl Handler<Create> for Supervisor {
         if let Some(creating) = self.creating.get_mut(&msg.name) {
             return Box::pin(creating.join(&msg.name, key).into_actor(self));
         }
-        let name = msg.name.clone();
+        let (name, member) = (msg.name.clone(), msg.member.clone());
         self.creating.insert(name.clone(), Creating { key, retries: Vec::new() });
         let parts = Parts {
             writer: self.services.writer.clone(),
@@ -66,7 +66,11 @@ impl Handler<Create> for Supervisor {
                 },
             )),
         };
-        Box::pin(begun.map(move |answer, act, _| {
+        let by_hand = member.is_none();
+        Box::pin(begun.map(move |answer, act, ctx| {
+            if let (Ok(Created { session, created: true, .. }), true) = (&answer, by_hand) {
+                act.note_started(&session.name, session.run, ctx);
+            }
             let retries = act.creating.remove(&name).map(|c| c.retries).unwrap_or_default();
             retries.into_iter().for_each(|retry| drop(retry.send(answer.clone())));
             answer

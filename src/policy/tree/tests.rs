@@ -371,6 +371,20 @@ fn after_a_reboot_all_start_again_in_order_and_nothing_is_counted() {
 }
 
 #[test]
+fn an_orderly_end_of_the_host_is_nobodys_failure() {
+    let mut world = World::new("g one_for_all 0/60: a ?b ~c");
+    world.does("up");
+    world.tree.rest();
+    world.running.clear();
+    let (again, ended) = (Seen::Restarts, Seen::Ended { wanted: true });
+    let seen = [("a", again), ("b", ended), ("c", ended)].map(|(who, seen)| (name(who), seen));
+    let effects = world.tree.wake(&seen.into(), world.now, 0.5);
+    world.said.clear();
+    world.carry_out(effects.into());
+    assert_eq!(world.said.join(" "), "+a");
+}
+
+#[test]
 fn another_shape_keeps_what_stands_in_both() {
     let mut world = World::new("g one_for_all 3/60: a b c");
     world.does("up");

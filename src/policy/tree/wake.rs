@@ -30,6 +30,19 @@ impl Tree {
     }
 }
 
+impl Tree {
+    /// The host ends in order, and its sessions with it: what is up shall be started again by the next one, uncounted.
+    pub fn rest(&mut self) {
+        for member in self.nodes.values_mut().flat_map(|node| &mut node.members) {
+            let up = matches!(member.at, At::Up { .. } | At::Starting | At::Fallen { .. } | At::Awaiting);
+            if matches!(member.kind, Kind::Session(_)) && up && !matches!(member.next, Next::Leave | Next::Hold) {
+                (member.at, member.next) =
+                    if member.is_temporary() { (At::Gone, Next::Stay) } else { (At::Awaiting, Next::NOW) };
+            }
+        }
+    }
+}
+
 impl Member {
     fn find(&mut self, seen: Option<Seen>) {
         let solo = self.kind == Kind::Solo;
@@ -42,6 +55,7 @@ impl Member {
                 self.at = At::Up { run }
             }
             (At::Ending, Seen::Up { run }) => self.at = At::Up { run }, // asked for again
+            (At::Awaiting, Seen::Ended { wanted: true }) => (self.at, self.next) = (At::Held, Next::Stay),
             (At::Awaiting | At::Fallen { .. }, Seen::Up { run }) => (self.at, self.next) = (At::Up { run }, Next::Stay),
             _ if solo => self.at = At::Up { run: 0 }, // its own policy goes on
             (At::Up { .. } | At::Starting | At::Ending, Seen::Ended { wanted: true }) if self.next == Next::Stay => {
