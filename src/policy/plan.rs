@@ -158,7 +158,7 @@ fn group(name: &Name, old: Option<Known<'_>>, new: Known<'_>, is_up: impl Fn(&Na
     match (differs(&parts), is_up(name)) {
         (None, true) => step(name, true, FleetWord::Unchanged, None, Todo::Keep),
         (Some(why), true) => step(name, true, FleetWord::Changed, Some(why), Todo::Keep),
-        (why, false) => step(name, true, FleetWord::Started, why.or(Some("it was down".to_owned())), Todo::Keep),
+        (why, false) => step(name, true, FleetWord::Started, why.or(Some("it wasn't up".to_owned())), Todo::Keep),
     }
 }
 
@@ -166,7 +166,7 @@ fn group(name: &Name, old: Option<Known<'_>>, new: Known<'_>, is_up: impl Fn(&Na
 fn differs(parts: &[&str]) -> Option<String> {
     match parts {
         [] => None,
-        [one] => Some(format!("{one} differs")),
+        [one] => Some(format!("{one} {}", if one.ends_with('s') { "differ" } else { "differs" })),
         [first @ .., last] => Some(format!("{} and {last} differ", first.join(", "))),
     }
 }
@@ -312,7 +312,7 @@ mod tests {
             "g",
             &[
                 "Keep: unchanged a",
-                "Keep: started group g: it was down",
+                "Keep: started group g: it wasn't up",
                 "Start: started b: it had ended",
                 "Start: started c: it had ended",
             ],

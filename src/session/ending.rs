@@ -5,6 +5,7 @@
 use super::actor::SessionActor;
 use super::messages::End;
 use super::stage::Stage;
+use super::summary::Phase;
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Process, SessionId, Status};
 use crate::pty::tree;
@@ -99,7 +100,7 @@ impl SessionActor {
 
     /// A session that waits for its next run doesn't any more: the log says so.
     fn cancel_restart(&mut self) {
-        if let super::summary::Phase::Restarting { .. } = self.sum.phase {
+        if let Phase::Restarting { .. } | Phase::Ended { last: false, .. } = self.sum.phase {
             let status = self.sum.status.unwrap_or(Status::Unknown);
             self.put_surely(Event::Exited { run: self.sum.run, status, last: true });
         }
