@@ -67,7 +67,7 @@ impl Handler<StartMember> for SessionActor {
             _ if held => Box::pin(fut::ready(Ok(None))),
             Stage::Running(_) => Box::pin(fut::ready(Ok(Some(self.sum.run)))), // it goes on
             Stage::Starting | Stage::Draining(..) => Box::pin(fut::ready(Err(StartError::Live))),
-            Stage::Idle => Box::pin(self.start().map(|started, act, _| started.map(|()| Some(act.sum.run)))),
+            Stage::Idle => Box::pin(self.start(None).map(|started, act, _| started.map(|()| Some(act.sum.run)))),
         }
     }
 }
