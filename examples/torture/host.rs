@@ -1,5 +1,5 @@
 //! The host under torture: commands against it, its processes, and signals to them. Nothing that isn't its own is ever
-//! signalled: a pid must name this run's folder on its command line.
+//! signalled: a process must name this run's folder on its command line or in its environment.
 
 use crate::{
     Result,
@@ -136,11 +136,12 @@ impl Host {
         children.split_whitespace().filter_map(|pid| pid.parse().ok()).find(|pid| self.owns(*pid, "__host"))
     }
 
-    /// True when the process runs this host with this word on its command line.
+    /// True when the process is one of this run's and has this word on its command line.
     fn owns(&self, pid: u32, word: &str) -> bool {
-        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let line = String::from_utf8_lossy(&line);
-        line.contains(word) && line.contains(&*self.home.to_string_lossy())
+        let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+        let (line, environ, home) = (read("cmdline"), read("environ"), self.home.to_string_lossy());
+        let has = |bytes: &[u8], word: &str| memchr::memmem::find(bytes, word.as_bytes()).is_some();
+        has(&line, word) && (has(&line, &home) || has(&environ, &home))
     }
 
     /// A signal to keeper or host. False when it is gone.

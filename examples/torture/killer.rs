@@ -59,7 +59,9 @@ impl Killer<'_> {
 
     fn fall(&self, pid: u32, signal: Signal) -> (u64, Instant) {
         let at = (now_us(), Instant::now());
-        self.host.signal(pid, signal);
+        if !self.host.signal(pid, signal) && signal == Signal::KILL {
+            self.oracle.note(format!("{pid} was gone before it was killed"));
+        }
         at
     }
 
