@@ -2,18 +2,23 @@
 //! as its program did.
 
 use crate::{
-    checks::{check_status, events, output, rising},
+    checks::{check_status, events, output, rising, status_of},
     host::Host,
     oracle::{Broken, Oracle},
     program::{again_status, journal},
 };
 use serde_json::Value;
+use std::time::Instant;
 
 /// See the module.
 pub(crate) struct Again {
     pub(crate) name: String,
     pub(crate) seed: u64,
+    since: Instant,
 }
+
+/// A host was killed before the keeper heard of a run.
+pub(crate) const CUT_OFF: &str = "runs cut off before they began";
 
 /// So short that a kill often falls between two runs, and so many that none is ever `failed`.
 const POLICY: [&str; 8] =
@@ -22,7 +27,7 @@ const POLICY: [&str; 8] =
 impl Again {
     pub(crate) fn begin(host: &Host, name: &str, seed: u64) -> crate::Result<Again> {
         host.new_session(name, &POLICY, &host.program("again", name, seed, &[]))?;
-        Ok(Again { name: name.to_owned(), seed })
+        Ok(Again { name: name.to_owned(), seed, since: Instant::now() })
     }
 
     /// Ends it, and looks at all its runs.
@@ -30,30 +35,29 @@ impl Again {
         if let Err(why) = host.ok(&["kill", &self.name]) {
             return oracle.broke(Broken::Client, why.to_string());
         }
-        let ran = journal(&host.work, &self.name);
         let Some(events) = events(host, oracle, &self.name) else { return };
         rising(oracle, &self.name, &events);
         let of = |word: &str| events.iter().filter(|event| event["event"] == word).collect::<Vec<&Value>>();
-        let started = of("started");
-        let mut exited = of("exited");
-        // one that was killed between two runs says once more how the last one ended, and that it was the last
-        let again = |one: &Value, next: &Value| {
-            let differ = |name: &str| one[name] != next[name];
-            one["last"] == false
-                && next["last"] == true
-                && !["run", "exit_code", "signal"].iter().any(|name| differ(name))
-        };
-        if let [.., one, next] = exited[..]
-            && again(one, next)
-        {
-            exited.pop();
-        }
-        let numbers = |events: &[&Value]| events.iter().map(|event| event["run"].as_u64()).collect::<Vec<_>>();
-        let expected: Vec<Option<u64>> = (1..=started.len() as u64).map(Some).collect();
-        if numbers(&started) != expected || numbers(&exited) != expected {
-            let got = (numbers(&started), numbers(&exited));
-            oracle.broke(Broken::Twice, format!("{}: runs {got:?}", self.name));
+        let (started, exited) = (of("started"), last_said_twice(of("exited")));
+        // a host that was killed before the keeper heard of a run leaves one that never was: its end is unknown
+        let never = |run: &&Value| status_of(run).is_none() && started.iter().all(|event| event["run"] != run["run"]);
+        let (never, exited): (Vec<&Value>, Vec<&Value>) = exited.into_iter().partition(never);
+        oracle.count(CUT_OFF, never.len() as u64);
+        let mut numbers: Vec<u64> = started.iter().chain(&never).filter_map(|event| event["run"].as_u64()).collect();
+        numbers.sort_unstable();
+        let same = |(one, other): (&&Value, &&Value)| one["run"] == other["run"];
+        let whole = started.len() == exited.len() && started.iter().zip(&exited).all(same);
+        if !whole || numbers != (1..=numbers.len() as u64).collect::<Vec<_>>() {
+            oracle.broke(Broken::Twice, format!("{}: runs started {started:?}, exited {exited:?}", self.name));
             return;
+        }
+        let pids: Vec<String> = started.iter().map(|event| event["pid"].to_string()).collect();
+        let is_known = |line: &String| line.split(' ').nth(2).is_some_and(|pid| pids.iter().any(|known| known == pid));
+        let (ran, anew): (Vec<String>, Vec<String>) = journal(&host.work, &self.name).into_iter().partition(is_known);
+        for line in &anew {
+            if !oracle.begun_twice(self.since) {
+                oracle.broke(Broken::Twice, format!("{}: ran, and isn't in the log: {line}", self.name));
+            }
         }
         self.check_runs(oracle, &ran, &started, &exited);
         self.check_output(oracle, &ran, &events);
@@ -75,7 +79,8 @@ impl Again {
             if started[n]["pid"].as_u64() != pid {
                 oracle.broke(Broken::Lost, format!("{}: {} ran as {line:?}", self.name, started[n]));
             }
-            let status = again_status(self.seed, n as u64 + 1);
+            let number = line.split(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+            let status = again_status(self.seed, number);
             if n < whole {
                 check_status(oracle, &format!("{} run {}", self.name, n + 1), exited[n], i64::from(status));
             }
@@ -85,8 +90,9 @@ impl Again {
     /// What each whole run printed, once and in order.
     fn check_output(&self, oracle: &Oracle, ran: &[String], events: &[Value]) {
         let text = String::from_utf8_lossy(&output(events)).into_owned();
-        let whole = ran.len().saturating_sub(1);
-        let expected: String = (1..=whole).map(|n| format!("run {n}\r\nend of run {n}\r\n")).collect();
+        let numbers = ran.iter().map(|line| line.split(' ').next().unwrap_or_default());
+        let whole = numbers.take(ran.len().saturating_sub(1));
+        let expected: String = whole.map(|n| format!("run {n}\r\nend of run {n}\r\n")).collect();
         if !text.starts_with(&expected) {
             let at =
                 text.bytes().zip(expected.bytes()).position(|(a, b)| a != b).unwrap_or(text.len().min(expected.len()));
@@ -101,4 +107,15 @@ impl Again {
             oracle.broke(Broken::Hole, told);
         }
     }
+}
+
+/// One that was killed between two runs says once more how the last one ended, and that it was the last.
+fn last_said_twice(mut exited: Vec<&Value>) -> Vec<&Value> {
+    if let [.., one, next] = exited[..] {
+        let same = ["run", "exit_code", "signal"].iter().all(|name| one[name] == next[name]);
+        if same && one["last"] == false && next["last"] == true {
+            exited.pop();
+        }
+    }
+    exited
 }

@@ -43,8 +43,10 @@ pub(crate) enum Blow {
     Reload,
 }
 
-/// Stops are up to so long.
-const LONGEST_STOP: Duration = Duration::from_secs(4);
+/// Most stops are up to so long.
+const LONGEST_STOP: Duration = Duration::from_secs(2);
+/// Some of a host are longer than its keeper waits for a sign of life (10 s): then there is another one.
+const PAST_WATCHDOG: Duration = Duration::from_secs(13);
 /// Without counts: of a hundred blows.
 const SHARES: [u64; 3] = [86, 8, 6];
 
@@ -145,5 +147,9 @@ fn host_blow(dice: &mut Dice, most: u64) -> Blow {
 
 fn stop(dice: &mut Dice) -> Blow {
     let time = dice.up_to(LONGEST_STOP);
-    if dice.chance(70) { Blow::HostStop(time) } else { Blow::KeeperStop(time) }
+    match dice.below(100) {
+        0..20 => Blow::HostStop(PAST_WATCHDOG),
+        20..70 => Blow::HostStop(time),
+        _ => Blow::KeeperStop(time),
+    }
 }

@@ -12,6 +12,7 @@ use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -21,6 +22,19 @@ pub(crate) const HANG: Duration = Duration::from_secs(120);
 pub(crate) const LOOK: Duration = Duration::from_millis(2);
 /// How long a host may take to say how it is, before it is asked again.
 const STATUS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Set when a promise is broken and nothing is left to wait for.
+static GIVEN_UP: AtomicBool = AtomicBool::new(false);
+
+/// Whoever waits for something stops.
+pub(crate) fn give_up() {
+    GIVEN_UP.store(true, Ordering::Relaxed);
+}
+
+/// It hangs, or nobody wants to know any more.
+pub(crate) fn is_hung(begun: Instant) -> bool {
+    GIVEN_UP.load(Ordering::Relaxed) || begun.elapsed() > HANG
+}
 
 /// The one place that waits for a time: the stimulus is a random moment.
 pub(crate) fn pause(time: Duration) {
@@ -118,7 +132,7 @@ impl Host {
     /// Sends a request until there is an answer, always the same one under the same key.
     pub(crate) fn call(&self, method: &str, path: &str, key: Option<&str>, body: Option<&Value>) -> Option<Answer> {
         let begun = Instant::now();
-        while begun.elapsed() < HANG {
+        while !is_hung(begun) {
             match http::exchange(&self.socket, method, path, key, body, HANG) {
                 Ok(answer) if answer.status == 503 || answer.status == 408 => {}
                 Ok(answer) => return Some(answer),
@@ -191,7 +205,7 @@ pub(crate) fn alive(pid: u32) -> bool {
 /// Looks until there is something; nothing when it hangs.
 pub(crate) fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let begun = Instant::now();
-    while begun.elapsed() < HANG {
+    while !is_hung(begun) {
         if let Some(found) = look() {
             return Some(found);
         }

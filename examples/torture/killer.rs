@@ -106,8 +106,8 @@ impl Killer<'_> {
     }
 
     fn kill_keeper(&self, before: Status) -> Option<Fallen> {
+        self.oracle.keeper_killed();
         let (at_us, at) = self.fall(before.keeper, Signal::KILL);
-        self.oracle.count("keeper kills", 1);
         self.host.wait_status(|now| now.keeper != before.keeper)?;
         Some(Fallen { blow: Blow::Keeper, at_us, answered: at.elapsed() })
     }

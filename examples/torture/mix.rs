@@ -8,7 +8,7 @@ use crate::{
     checks::{adoption, beats, bytes_in, check_status, leftovers},
     dice::Dice,
     floods::Flood,
-    host::{HANG, Host, LOOK, pause, wait_for},
+    host::{HANG, Host, LOOK, give_up, pause, wait_for},
     killer::{Fallen, Killer},
     oracle::{Broken, Oracle},
     report::{Measured, is_host_kill},
@@ -16,7 +16,7 @@ use crate::{
     stream::{Stream, prove},
 };
 use std::{
-    fs,
+    fs::{self, File},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -45,9 +45,12 @@ struct Mix {
 pub(crate) fn run(words: &[String]) -> Result<bool> {
     let args = Args::parse(words)?;
     prove()?;
-    println!("seed {}", args.seed);
     let host = Host::new(args.binary.clone(), &args.folder)?;
-    let oracle = Oracle::new();
+    if args.reloads.is_some() && host.ok(&["reload", "--help"]).is_err() {
+        return Err("--reloads: this termalive has no reload".into());
+    }
+    println!("seed {}", args.seed);
+    let oracle = Oracle::new(File::create(args.folder.join("diary"))?);
     let begun = Instant::now();
     let outcome =
         host.ok(&["start", "-d"]).and_then(|_| Mix::begin(&host, &args)).map(|mix| mix.torture(&host, &oracle, &args));
@@ -65,7 +68,6 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
     let sessions = FLOODS + CHATS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
     let measured = Measured { args: &args, fallen: &fallen, adoptions, length: begun.elapsed(), sessions, log_bytes };
     print!("{}", measured.text(&oracle));
-    fs::write(args.folder.join("diary"), oracle.diary())?;
     let cases = oracle.cases();
     for case in &cases {
         println!("BROKEN {:?} after {:.1} s: {}", case.broken, case.after.as_secs_f64(), case.words);
@@ -220,6 +222,7 @@ fn janitor(host: &Host, oracle: &Oracle, done: &AtomicBool) {
             if oracle.cases().is_empty() {
                 oracle.broke(Broken::Hang, format!("not everything ended: {:?}", host.processes()));
             }
+            give_up();
             host.end_all();
         }
         pause(LOOK * 10);

@@ -5,6 +5,8 @@
 use crate::stream::Wrong;
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::Write,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -63,21 +65,26 @@ pub(crate) struct Oracle {
     begun: Instant,
     over: AtomicBool,
     inner: Mutex<Inner>,
+    /// What was done when.
+    diary: File,
 }
 
 #[derive(Default)]
 struct Inner {
     counts: BTreeMap<&'static str, u64>,
     cases: Vec<Case>,
-    diary: Vec<String>,
+    keeper_kills: Vec<Instant>,
 }
+
+/// See [`Oracle::begun_twice`].
+pub(crate) const BEGUN_TWICE: &str = "runs begun anew, their keeper being killed as it began them";
 
 /// Cases that are kept.
 const CASES: usize = 200;
 
 impl Oracle {
-    pub(crate) fn new() -> Oracle {
-        Oracle { begun: Instant::now(), over: AtomicBool::new(false), inner: Mutex::default() }
+    pub(crate) fn new(diary: File) -> Oracle {
+        Oracle { begun: Instant::now(), over: AtomicBool::new(false), inner: Mutex::default(), diary }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -95,7 +102,7 @@ impl Oracle {
     /// A promise is broken: that ends the run.
     pub(crate) fn broke(&self, broken: Broken, words: impl Into<String>) {
         let (after, words) = (self.begun.elapsed(), words.into());
-        eprintln!("BROKEN after {:.1} s: {broken:?}: {words}", after.as_secs_f64());
+        self.note(format!("BROKEN {broken:?}: {words}"));
         let mut inner = self.lock();
         if inner.cases.len() < CASES {
             inner.cases.push(Case { broken, after, words });
@@ -117,12 +124,23 @@ impl Oracle {
 
     /// What is done to the host, to be read beside a case.
     pub(crate) fn note(&self, words: impl Into<String>) {
-        let line = format!("{:9.3} s  {}", self.begun.elapsed().as_secs_f64(), words.into());
-        self.lock().diary.push(line);
+        let line = format!("{:9.3} s  {}\n", self.begun.elapsed().as_secs_f64(), words.into());
+        if let Err(why) = (&self.diary).write_all(line.as_bytes()) {
+            eprint!("the diary can't be written: {why}: {line}");
+        }
     }
 
-    pub(crate) fn diary(&self) -> String {
-        self.lock().diary.join("\n") + "\n"
+    /// A keeper is killed now.
+    pub(crate) fn keeper_killed(&self) {
+        self.lock().keeper_kills.push(Instant::now());
+        self.count("keeper kills", 1);
+    }
+
+    /// A run was begun by a keeper that was killed before it could tell, and again by the next one. Nobody else may do that.
+    pub(crate) fn begun_twice(&self, since: Instant) -> bool {
+        let allowed = self.lock().keeper_kills.iter().any(|at| *at >= since);
+        self.count(BEGUN_TWICE, u64::from(allowed));
+        allowed
     }
 
     /// The parts shall come to their end.

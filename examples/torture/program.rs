@@ -39,6 +39,8 @@ struct Program {
 pub(crate) const FLOOD_STATUS: i32 = 7;
 /// Between two rows of a beat; adoption is known to so much.
 pub(crate) const BEAT: Duration = Duration::from_millis(5);
+/// What a program takes its time for.
+const LONG: Duration = Duration::from_secs(3);
 /// Of `short`: what has been told by its status, as in a shell.
 const SIGNALLED: i32 = 128;
 
@@ -111,8 +113,8 @@ impl Program {
         for line in io::stdin().lock().lines() {
             let line = line?;
             journal.write_all(format!("{line}\n").as_bytes())?;
-            if self.dice.chance(20) {
-                pause(self.dice.up_to(Duration::from_millis(300)));
+            if self.dice.chance(10) {
+                pause(self.dice.up_to(LONG));
             }
             for row in answer(&line) {
                 writeln!(out, "{row}")?;
@@ -129,6 +131,9 @@ impl Program {
         for row in short_rows(&self.name) {
             writeln!(out, "{row}")?;
             pause(self.dice.up_to(Duration::from_millis(60)));
+        }
+        if self.dice.chance(30) {
+            pause(self.dice.up_to(LONG)); // some host will be killed under those who wait for the end
         }
         writeln!(out, "ends with {status}")?;
         end(status.parse()?)

@@ -1,9 +1,10 @@
 //! What came of it, for people and for the table in docs/reliability.md.
 
 use crate::{
+    agains::CUT_OFF,
     args::{Args, Blow},
     killer::Fallen,
-    oracle::{BROKEN, Oracle},
+    oracle::{BEGUN_TWICE, BROKEN, Oracle},
     program::BEAT,
 };
 use std::{fmt::Write, time::Duration};
@@ -61,6 +62,9 @@ impl Measured<'_> {
         rows.push(("… after a stop".into(), answered(|b| matches!(b, Blow::HostStop(_) | Blow::KeeperStop(_)))));
         if oracle.counted("reloads") > 0 {
             rows.push(("… after a reload".into(), answered(|blow| *blow == Blow::Reload)));
+        }
+        for what in [BEGUN_TWICE, CUT_OFF] {
+            rows.push((what.to_owned(), oracle.counted(what).to_string()));
         }
         rows.push(("exit statuses that are unknown".into(), oracle.counted("unknown statuses").to_string()));
         let cases = oracle.cases();

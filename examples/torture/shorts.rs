@@ -11,7 +11,10 @@ use crate::{
     program::{journal, short_rows},
 };
 use serde_json::{Value, json};
-use std::process::{Child, Stdio};
+use std::{
+    process::{Child, Stdio},
+    time::Instant,
+};
 
 /// How they end: codes, and 128 and a signal.
 const STATUSES: [i64; 10] = [0, 1, 3, 42, 100, 127, 128 + 9, 128 + 15, 128 + 1, 128 + 10];
@@ -25,12 +28,22 @@ pub(crate) struct Shorts<'a> {
     pub(crate) dice: Dice,
     pub(crate) name: String,
     kept: Vec<(String, Option<i64>)>,
+    /// When the one that is under way was asked for.
+    asked: Instant,
     removed: Vec<String>,
 }
 
 impl<'a> Shorts<'a> {
     pub(crate) fn new(host: &'a Host, oracle: &'a Oracle, dice: Dice, name: &str) -> Shorts<'a> {
-        Shorts { host, oracle, dice, name: name.to_owned(), kept: Vec::new(), removed: Vec::new() }
+        Shorts {
+            host,
+            oracle,
+            dice,
+            name: name.to_owned(),
+            kept: Vec::new(),
+            asked: Instant::now(),
+            removed: Vec::new(),
+        }
     }
 
     /// One after the other until the run is over, then looks at all of them again.
@@ -40,6 +53,7 @@ impl<'a> Shorts<'a> {
                 break;
             }
             let name = format!("{}-{n}", self.name);
+            self.asked = Instant::now();
             let status = STATUSES[self.dice.below(STATUSES.len() as u64) as usize];
             match self.dice.below(10) {
                 0..2 => self.run_and_wait(name, status),
@@ -51,8 +65,8 @@ impl<'a> Shorts<'a> {
             }
         }
         if self.oracle.cases().is_empty() {
-            for (name, status) in std::mem::take(&mut self.kept) {
-                self.check(&name, status);
+            for (name, status) in &self.kept {
+                self.check(name, *status);
             }
             for name in &self.removed {
                 self.is_gone(name);
@@ -171,7 +185,10 @@ impl<'a> Shorts<'a> {
             return;
         }
         let runs = journal(&self.host.work, name);
-        if runs.len() > 1 || (runs.is_empty() && status.is_some()) {
+        let pid = started[0]["pid"].to_string();
+        let anew = runs.len() == 2 && runs[1] == pid && !self.has(name) && self.oracle.begun_twice(self.asked);
+        let whole = runs == [pid] || anew || self.has(name) && runs.len() <= 2;
+        if !(whole || (runs.is_empty() && status.is_none())) {
             self.oracle.broke(Broken::Twice, format!("{name}: ran {} times: {runs:?}", runs.len()));
         }
         let Some(status) = status else { return };
@@ -182,6 +199,11 @@ impl<'a> Shorts<'a> {
             let got = String::from_utf8_lossy(&output(&events)).into_owned();
             self.oracle.broke(Broken::Hole, format!("{name} printed {expected:?}, its log has {got:?}"));
         }
+    }
+
+    /// It was looked at before.
+    fn has(&self, name: &str) -> bool {
+        self.kept.iter().any(|(kept, _)| kept == name)
     }
 
     fn get(&self, name: &str) -> Option<Answer> {

@@ -1,11 +1,17 @@
 //! A WebSocket client as others would write one from docs/protocol.md: it keeps the cursor itself, and comes back after
 //! every break, those it makes itself too.
 
-use crate::{Result, host::HANG};
+use crate::{
+    Result,
+    host::{HANG, is_hung},
+};
 use futures_util::StreamExt;
 use serde_json::Value;
-use std::{path::Path, time::Duration};
-use tokio::{net::UnixStream, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+use tokio::net::UnixStream;
 use tokio_tungstenite::{WebSocketStream, client_async, tungstenite::Message};
 
 /// What the reader wants after a frame.
@@ -27,7 +33,7 @@ pub(crate) fn follow(socket: &Path, name: &str, take: impl FnMut(&str, &[u8]) ->
 async fn reading(socket: &Path, name: &str, mut take: impl FnMut(&str, &[u8]) -> Next) -> Result<u64> {
     let (mut place, mut broken_since, mut breaks) = (Place::default(), None, 0);
     loop {
-        if broken_since.get_or_insert_with(Instant::now).elapsed() > HANG {
+        if is_hung(*broken_since.get_or_insert_with(Instant::now)) {
             return Err("no connection for long".into());
         }
         let Ok(mut socket) = connect(socket, name, &place).await else {
