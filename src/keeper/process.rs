@@ -188,6 +188,7 @@ impl Keeper {
         }
         self.send();
         self.go_on_changing();
+        self.send(); // why it didn't
         for source in self.wait()? {
             let ended = match source {
                 Source::Signals => self.hear_signals()?,
