@@ -156,6 +156,7 @@ impl Keeper {
             return Some(ExitCode::SUCCESS);
         }
         let how = match status {
+            _ if self.replace => "the host is replaced".to_owned(),
             Some(Status::Code(code)) => format!("the host exited with {code}"),
             Some(Status::Signal(signal)) => format!("the host was killed by signal {signal}"),
             _ => "the host ended".to_owned(),

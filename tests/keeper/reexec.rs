@@ -4,7 +4,7 @@ use crate::{
     cases::Case,
     world::{Host, World, number, signal, stat},
 };
-use libc::SIGKILL;
+use libc::{SIGHUP, SIGKILL};
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
@@ -43,6 +43,10 @@ fn a_reexec_keeps_everything() {
         order(&mut host, &program);
         host.tell(json!({"do": "type", "id": during, "text": "now\n"}));
         host.order_spawn(spawned, 1, &crate::world::sh("exit 7"));
+        for _ in 0..50 {
+            signal(keeper, SIGHUP); // means nothing to a keeper; kills a process that doesn't block it for a moment
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         assert_eq!(host.expect("reexeced")["why"], Value::Null);
         assert_eq!(fs::read_link(format!("/proc/{keeper}/exe")).unwrap(), program.canonicalize().unwrap());
         host.expect("spawned");
