@@ -83,7 +83,10 @@ fn a_new_program_takes_over_under_load() {
     let pattern = Pattern::write_to(&host.path("pattern"), PATTERN_BYTES, 19);
     host.sh("flood", FLOOD);
     host.sh("chat", ANSWERS);
-    host.sh("late", "stty -echo; echo up; read x; echo begun; while [ ! -e late ]; do sleep 0.01; done; echo TASK_DONE; cat");
+    host.sh(
+        "late",
+        "stty -echo; echo up; read x; echo begun; while [ ! -e late ]; do sleep 0.01; done; echo TASK_DONE; cat",
+    );
     host.wait_text("chat", "^up$");
     host.wait_text("late", "^up$");
     host.ok(["send", "late", "go"]);
@@ -245,7 +248,10 @@ fn an_exit_in_the_midst_of_a_reload_keeps_its_status() {
     for n in 1..=6u64 {
         let names: Vec<String> = (0..5).map(|k| format!("s{n}-{k}")).collect();
         for (k, name) in names.iter().enumerate() {
-            host.sh(name, &format!("echo up; while [ ! -e go{n} ]; do sleep 0.0{k}1; done; echo last; exit {}", 30 + k));
+            host.sh(
+                name,
+                &format!("echo up; while [ ! -e go{n} ]; do sleep 0.0{k}1; done; echo last; exit {}", 30 + k),
+            );
             host.wait_text(name, "^up$");
         }
         let reload = scene.begin_reload();

@@ -18,7 +18,6 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{WaitId, WaitIdOptions, waitid},
-    time::{ClockId, clock_gettime},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -441,15 +440,4 @@ impl Driver {
             sessions: sessions.collect(),
         }
     }
-}
-
-/// The present, in clock ticks after boot, as in `/proc/PID/stat`.
-pub(super) fn ticks() -> u64 {
-    #[expect(unsafe_code, reason = "std and rustix (as configured) have no sysconf")]
-    // SAFETY: it reads a constant.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    let now = clock_gettime(ClockId::Boottime);
-    let ticks = i128::from(now.tv_sec) * i128::from(per_second)
-        + i128::from(now.tv_nsec) * i128::from(per_second) / 1_000_000_000;
-    u64::try_from(ticks).unwrap_or(0)
 }

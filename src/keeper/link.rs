@@ -6,7 +6,7 @@
 
 use super::{
     channel::{Channel, Received, exactly, read_all, sealed},
-    driver::{COMMANDS, Command, Driver, EVENTS, Flags, Known, Order, Work, ticks},
+    driver::{COMMANDS, Command, Driver, EVENTS, Flags, Known, Order, Work},
     host::{FD, FD_VARIABLE},
     protocol::{HostSays, KeeperSays, PROTOCOL},
 };
@@ -20,6 +20,7 @@ use crate::{
 use rustix::{
     event::{EventfdFlags, eventfd},
     process::{Pid, PidfdFlags, pidfd_open},
+    time::{ClockId, clock_gettime},
 };
 use std::{
     collections::BTreeMap,
@@ -367,4 +368,15 @@ impl Drop for Inner {
         self.commands = mpsc::channel(1).0;
         self.flags.wake();
     }
+}
+
+/// The present, in clock ticks after boot, as in `/proc/PID/stat`.
+fn ticks() -> u64 {
+    #[expect(unsafe_code, reason = "std and rustix (as configured) have no sysconf")]
+    // SAFETY: it reads a constant.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let now = clock_gettime(ClockId::Boottime);
+    let ticks = i128::from(now.tv_sec) * i128::from(per_second)
+        + i128::from(now.tv_nsec) * i128::from(per_second) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(0)
 }

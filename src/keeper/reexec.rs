@@ -113,7 +113,8 @@ impl Keeper {
         let before = self.program.proven()?;
         let (state, _) = self.state(before.as_fd())?;
         let stdin = memory(&state)?;
-        let child = Command::new(program).args([VERB, CHECK]).stdin(Stdio::from(stdin)).stdout(Stdio::null()).spawn()?;
+        let child =
+            Command::new(program).args([VERB, CHECK]).stdin(Stdio::from(stdin)).stdout(Stdio::null()).spawn()?;
         Ok(Checker { pid: child.id(), pidfd: pidfd_open(Pid::from_child(&child), PidfdFlags::empty())? })
     }
 
@@ -298,7 +299,8 @@ fn adopt(number: RawFd) -> Result<OwnedFd, String> {
     #[expect(unsafe_code, reason = "a number from the state becomes a descriptor again")]
     // SAFETY: the program before gave each number once, for a descriptor that it left to this one; what isn't open is refused.
     let fd = unsafe {
-        fcntl_getfd(BorrowedFd::borrow_raw(number)).map_err(|e| format!("descriptor {number} didn't come along: {e}"))?;
+        fcntl_getfd(BorrowedFd::borrow_raw(number))
+            .map_err(|e| format!("descriptor {number} didn't come along: {e}"))?;
         OwnedFd::from_raw_fd(number)
     };
     fcntl_setfd(&fd, FdFlags::CLOEXEC).map_err(|e| e.to_string())?;

@@ -109,13 +109,7 @@ fn say_unknown(store: &SegmentStore, meta: &Meta) -> Result<(), StoreDown> {
     Ok(())
 }
 
-fn serve(
-    paths: &Paths,
-    config: Config,
-    link: Link,
-    handover: Handover,
-    origin: Option<Origin>,
-) -> Result<(), String> {
+fn serve(paths: &Paths, config: Config, link: Link, handover: Handover, origin: Option<Origin>) -> Result<(), String> {
     let began = Instant::now();
     let Handover { generation, keeper_pid, lock, sessions, away, reverted } = handover;
     let held = sessions.len();

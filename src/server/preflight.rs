@@ -88,7 +88,9 @@ pub(super) fn ask(origin: &Origin) -> Result<Abilities, String> {
     })?;
     let last = complaint.lines().rev().find(|line| !line.trim().is_empty()).map(str::trim).unwrap_or_default();
     match serde_json::from_str::<Abilities>(said.trim()) {
-        Ok(abilities) if code == Some(0) => abilities.check().map_err(|why| named(&format!("can't go on here: {why}"))).map(|()| abilities),
+        Ok(abilities) if code == Some(0) => {
+            abilities.check().map_err(|why| named(&format!("can't go on here: {why}"))).map(|()| abilities)
+        }
         _ if last.is_empty() => {
             Err(named(&format!("is not a termalive that can take over: asked for that, it ended with {}", shown(code))))
         }

@@ -78,7 +78,8 @@ fn a_reexec_that_can_not_be_leaves_all_as_it_is() {
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
     };
-    let checks_only = format!("#!/bin/sh\n[ \"$2\" = --check ] && rm {}/vanishes\nexit 0\n", world.folder.path().display());
+    let checks_only =
+        format!("#!/bin/sh\n[ \"$2\" = --check ] && rm {}/vanishes\nexit 0\n", world.folder.path().display());
     for (program, why) in [
         (file("text", "text", 0o755), "Exec format error"),
         (file("plain", "#!/bin/sh\n", 0o644), "Permission denied"),
