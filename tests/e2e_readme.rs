@@ -58,7 +58,7 @@ const PAGES: [Page; 5] = [
                 "42\n",
                 "{\"cols\":100,\"rows\":30}\n2\nrunning\nexited\n{}",
                 "no_such_session",
-                "\n1\n{}",
+                "}}1\n{}",
             ],
             &["[1,\"42\",\"prompt\"]\none\n", "[1,\"echo $((6 * 7))\",\"ended\"]\n[2,", "\"open\"]\n42\ntrue\n"],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],

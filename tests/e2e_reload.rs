@@ -289,6 +289,13 @@ fn a_reload_follows_a_link_and_is_done_once() {
     let curl = ["curl", "-s", "--unix-socket", &socket, "-d", &body, "http://localhost/v1/reload"];
     let again: Value = serde_json::from_str(&host.program(&curl).run().expect_code(0).text()).unwrap();
     assert_eq!((&again["program"], host.generation()), (&first["program"], 2));
+    // a keeper that took over from a dead one knows the place, too
+    let keeper = host.keeper_pid();
+    host.kill_keeper();
+    wait_for("another keeper", || host.status().filter(|status| status["keeper_pid"] != keeper));
+    scene.install_binary();
+    scene.reload();
+    scene.assert_is_new();
     host.run(["stop", "-y"]).expect_code(0);
     host.run(["reload"]).expect_error(69, &["no host"]);
 }

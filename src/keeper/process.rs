@@ -73,7 +73,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let become_one = |kept| become_keeper(kept).map_err(|e| e.to_string());
     let started = match words[..] {
         ["--revive", super::host::FD] => become_one(Some(&[])).and_then(revive::receive).map(Some),
-        [reexec::INHERIT, state] => become_one(None).and_then(|signals| reexec::inherit(state, signals)).map(Some),
+        [reexec::INHERIT, state, ..] => become_one(None).and_then(|signals| reexec::inherit(state, signals)).map(Some),
         [reexec::CHECK] => reexec::check().map(|()| None),
         _ => Err("this verb is for the host alone: use `termalive host`".to_owned()),
     };

@@ -171,9 +171,10 @@ impl Keeper {
             let (state, mut fds) = self.state(before.as_fd())?;
             let state = memory(&state)?;
             fds.push(state.as_fd());
-            let arguments = [program.into(), VERB.into(), INHERIT.into(), state.as_raw_fd().to_string().into()];
-            let arguments = arguments.map(|a: OsString| CString::new(a.into_vec()));
-            let arguments = arguments.into_iter().collect::<Result<Vec<CString>, _>>()?;
+            let words = [program.into(), VERB.into(), INHERIT.into(), state.as_raw_fd().to_string().into()];
+            let shown = self.host_args.iter().skip(1).cloned(); // for those who look at a list of processes
+            let arguments = words.into_iter().chain(shown).map(|a: OsString| CString::new(a.into_vec()));
+            let arguments = arguments.collect::<Result<Vec<CString>, _>>()?;
             let passed = fds.iter().try_for_each(|fd| fcntl_setfd(fd, FdFlags::empty()));
             let why = passed.map_or_else(io::Error::from, |()| execute(&arguments));
             for fd in fds {
