@@ -80,6 +80,15 @@ pub struct PendingInput {
     pub step: Option<Step>,
 }
 
+/// A text that was submitted whole, and nothing was typed since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// Its turn.
+    pub turn: u64,
+    /// When it was submitted, or something last came after that.
+    pub progress: LogTime,
+}
+
 /// A text that was sent under an idempotency key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sent {
@@ -125,6 +134,12 @@ pub struct Summary {
     pub keystrokes: VecDeque<(String, u64)>,
     /// Input that is on its way.
     pub pending: Option<PendingInput>,
+    /// What the program may be at work on.
+    #[serde(default)]
+    pub work: Option<Work>,
+    /// The newest run hangs, or hung: its watchdog ends it.
+    #[serde(default)]
+    pub hung: bool,
     /// When the newest run started.
     pub started_at: Option<Wall>,
     /// When the newest ended run ended.
@@ -160,6 +175,8 @@ impl Summary {
             sent: VecDeque::new(),
             keystrokes: VecDeque::new(),
             pending: None,
+            work: None,
+            hung: false,
             started_at: None,
             exited_at: None,
             last_output_at: None,
@@ -201,6 +218,9 @@ impl Summary {
 
     fn output_came(&mut self, record: &Record) {
         self.last_output_at = Some(record.at.wall);
+        if let Some(work) = &mut self.work {
+            work.progress = record.at.log;
+        }
         if self.trail.back().is_none_or(|(_, at)| self.output - at >= TRAIL_STEP) {
             self.trail.push_back((record.seq, self.output));
         }
@@ -219,6 +239,7 @@ impl Summary {
             }
             Event::Input { turn, part, key, digest, submit, .. } => {
                 self.pending = Some(PendingInput { seq: record.seq, turn, submit, parts: (1, part.1), step: None });
+                self.work = None;
                 if let Some((client, upto)) = key.as_ref().and_then(Key::of_keystrokes) {
                     self.keystrokes.retain(|(other, _)| other != client);
                     self.keystrokes.push_back((client.to_owned(), upto));
@@ -231,7 +252,7 @@ impl Summary {
                 }
                 return self.input(record.seq, turn);
             }
-            Event::Typed { of, step, .. } => self.typed(of, step),
+            Event::Typed { of, step, .. } => self.typed(of, step, record.at.log),
             Event::Resize(size) => self.size = size,
             Event::Starting { run, size } => self.starting(record, run, size),
             Event::Started { pid, start_time, .. } => {
@@ -243,7 +264,9 @@ impl Summary {
                 self.status = Some(status);
                 self.phase = Phase::Ended { status, last };
                 self.pending = None;
+                self.work = None;
             }
+            Event::Hung { .. } => self.hung = true,
             Event::Restarting { after, .. } => {
                 self.phase = Phase::Restarting { since: record.at.log, after };
                 self.restarts += 1;
@@ -265,6 +288,7 @@ impl Summary {
         self.inputs.clear();
         self.trail.clear();
         self.pending = None;
+        (self.work, self.hung) = (None, false);
     }
 
     fn input(&mut self, seq: Seq, turn: Option<u64>) -> Option<TurnMark> {
@@ -284,7 +308,7 @@ impl Summary {
         mark
     }
 
-    fn typed(&mut self, of: Seq, step: Step) {
+    fn typed(&mut self, of: Seq, step: Step, at: LogTime) {
         let Some(pending) = self.pending.as_mut().filter(|p| p.seq == of) else { return };
         let done = match step {
             Step::TextDone => !pending.submit,
@@ -293,6 +317,8 @@ impl Summary {
         };
         pending.step = Some(step);
         if done {
+            let turn = pending.turn.filter(|_| step == Step::EnterDone);
+            self.work = turn.map(|turn| Work { turn, progress: at });
             self.pending = None;
             let whole = step != Step::Abandoned;
             self.sent.iter_mut().filter(|s| s.seq == of).for_each(|s| s.done = whole);
@@ -371,6 +397,35 @@ mod tests {
             sum.apply(&record(n, Event::Typed { of: Seq(1), step, n: 2 }));
             assert_eq!(sum.pending.is_some(), pending, "{step:?}");
         }
+    }
+
+    #[test]
+    fn work_begins_with_a_submitted_text_and_output_is_progress() {
+        let mut sum = Summary::new(SIZE);
+        let mut n = 0;
+        let mut step = |sum: &mut Summary, event| {
+            n += 1;
+            sum.apply(&record(n, event));
+            sum.work.map(|work| (work.turn, work.progress.0))
+        };
+        let typed = |of, step| Event::Typed { of: Seq(of), step, n: 2 };
+        let output = || Event::Output(b"x".to_vec().into());
+        assert_eq!(step(&mut sum, Event::Starting { run: 1, size: SIZE }), None);
+        assert_eq!(step(&mut sum, output()), None, "nothing was sent");
+        assert_eq!(step(&mut sum, input(Some(1))), None);
+        assert_eq!(step(&mut sum, typed(3, Step::Enter)), None);
+        assert_eq!(step(&mut sum, typed(3, Step::EnterDone)), Some((1, 5)));
+        assert_eq!(step(&mut sum, output()), Some((1, 6)));
+        assert_eq!(step(&mut sum, Event::Resize(SIZE)), Some((1, 6)));
+        assert_eq!(step(&mut sum, input(None)), None, "somebody types by hand");
+        assert_eq!(step(&mut sum, typed(8, Step::TextDone)), None);
+        step(&mut sum, input(Some(2)));
+        assert_eq!(step(&mut sum, typed(10, Step::EnterDone)), Some((2, 11)));
+        step(&mut sum, Event::Hung { run: 1, quiet: std::time::Duration::from_secs(1) });
+        assert_eq!(step(&mut sum, Event::Exited { run: 1, status: Status::Code(0), last: false }), None);
+        assert!(sum.hung);
+        step(&mut sum, Event::Starting { run: 2, size: SIZE });
+        assert!(!sum.hung);
     }
 
     #[test]

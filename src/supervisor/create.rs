@@ -145,6 +145,8 @@ impl Supervisor {
             desired: Desired::Running,
             removed: false,
             ring_records: MAX_RECORDS,
+            first_run: 1,
+            boot: None,
             spec,
         };
         let entry = self.place(Birth::new(meta.clone()));
