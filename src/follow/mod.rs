@@ -29,5 +29,5 @@ pub use machine::Follow;
 pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reader::Reader;
 pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
-pub use work::AtWork;
 pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};
+pub use work::AtWork;

@@ -98,10 +98,7 @@ mod tests {
         assert!(delays.windows(2).all(|w| w[0] < w[1]), "{delays:?}");
         assert_eq!(decide(&policy, true, false, &restarts, LogTime(3 * SECOND), 0.5), Decision::GiveUp);
         let later = LogTime(601 * SECOND);
-        assert!(
-            matches!(decide(&policy, true, false, &restarts, later, 0.5), Decision::Restart(_)),
-            "forgiven"
-        );
+        assert!(matches!(decide(&policy, true, false, &restarts, later, 0.5), Decision::Restart(_)), "forgiven");
     }
 
     #[test]
