@@ -5,7 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::Host;
+use support::{Host, wait_for};
 
 /// Reads lines at a prompt: hangs, works for a while, asks, or answers.
 const AGENT: &str = r#"
@@ -53,6 +53,7 @@ fn who_hangs_is_restarted_and_who_waits_is_not() {
     host.wait_text("asks", "^Really\\? ");
     host.cmd(["send", "byhand", "--no-submit", "hang"]).run().expect_code(0);
     host.ok(["send", "byhand", "--keys", "enter"]);
+    let watching = host.cmd(["events", "-f", "--type", "hung", "--json"]).spawn();
     for run in 2..5 {
         hang(&host, "hangs", run);
     }
@@ -65,8 +66,17 @@ fn who_hangs_is_restarted_and_who_waits_is_not() {
     let round = ["started", "hung", "exited", "restarting"];
     assert_eq!(words, [&round[..], &round, &round, &["started"]].concat(), "{history:?}");
     assert!(history[1]["quiet_ms"].as_u64() >= Some(600), "{}", history[1]);
-    let changes = host.run(["events", "--type", "hung", "--json"]).expect_code(0).json_lines();
-    assert!(changes.iter().all(|change| change["event"] == "hung" && change["session"] == "hangs"), "{changes:?}");
+    let changes = wait_for("three changes", || {
+        let text = String::from_utf8(watching.stdout_so_far()).unwrap();
+        Some(text).filter(|text| text.matches('\n').count() == 3)
+    });
+    for (line, run) in changes.lines().zip(1..) {
+        let change: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(
+            (&change["event"], &change["session"], &change["run"]),
+            (&json!("hung"), &json!("hangs"), &json!(run))
+        );
+    }
     let shown = host.json(["show", "hangs", "--json"]);
     assert_eq!((&shown["watchdog_ms"], &shown["restarts"]), (&json!(600), &json!(3)));
 }

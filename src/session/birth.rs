@@ -6,7 +6,7 @@ use super::actor::{Io, Services, SessionActor};
 use super::heart;
 use super::messages::LeaderExited;
 use super::stage::Stage;
-use super::summary::{Phase, Summary};
+use super::summary::{Phase, REMEMBERED_RESTARTS, Summary};
 use super::typist::{Job, Manner};
 use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
@@ -167,10 +167,13 @@ impl SessionActor {
         }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
         let running = self.meta.desired == Desired::Running;
-        match (status, self.meta.spec.restart.mode) {
+        let restart = &self.meta.spec.restart;
+        let limit = usize::try_from(restart.max_restarts).unwrap_or(usize::MAX).min(REMEMBERED_RESTARTS);
+        let gave_up = running && self.sum.restarts_at.len() >= limit;
+        match (status, restart.mode) {
             (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
-            (_, RestartMode::Always) if running => Some(self.give_up_reason()),
-            (_, RestartMode::OnFailure) if running && (status.is_failure() || self.sum.hung) => {
+            (_, RestartMode::Always) if gave_up => Some(self.give_up_reason()),
+            (_, RestartMode::OnFailure) if gave_up && (status.is_failure() || self.sum.hung) => {
                 Some(self.give_up_reason())
             }
             (_, RestartMode::Never) if running && self.sum.hung => Some(self.hung_reason()),

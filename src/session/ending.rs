@@ -142,6 +142,9 @@ impl SessionActor {
         }
         let Some(ending) = self.ending.take_if(|e| e.tree_gone.is_some()) else { return };
         if ending.hung {
+            if let Some(Err(e)) = &ending.tree_gone {
+                tracing::error!(session = %self.meta.name, error = %e, "a run that hangs can't be ended");
+            }
             self.ask_for_restart(ctx); // it was refused while the tree was still ending
         } else if !self.restarting {
             self.cancel_restart();
