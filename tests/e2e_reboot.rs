@@ -7,18 +7,26 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::json;
+use std::fs;
 
 use support::{Host, alive, kill_hard, send_signal, wait_for};
 
 /// Ignores what the loss of its terminal does to it.
 const ORPHAN: &str = "trap '' HUP TERM; echo $$ >orphan; echo up; while :; do sleep 0.05; done";
 
-/// Both at once: neither can start the other again.
+/// Both at once: neither can start the other again. The keeper goes last: the end of a parent makes a stopped child go on.
 fn kill_both(host: &Host) {
-    let pids = [host.keeper_pid(), host.host_pid()];
-    pids.iter().for_each(|pid| send_signal(*pid, Signal::STOP));
-    pids.iter().for_each(|pid| send_signal(*pid, Signal::KILL));
-    pids.iter().for_each(|pid| wait_for("the end of host and keeper", || (!alive(*pid)).then_some(())));
+    let (keeper, own) = (host.keeper_pid(), host.host_pid());
+    send_signal(keeper, Signal::STOP);
+    wait_for("the keeper to stop", || is_stopped(keeper).then_some(()));
+    kill_hard(own);
+    kill_hard(keeper);
+}
+
+/// It has one thread.
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn pid(host: &Host, name: &str) -> u32 {
