@@ -253,6 +253,7 @@ impl Host {
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
                 screens: Screens::start(),
+                boot: crate::pty::boot_id().map(Into::into),
             };
             Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
