@@ -49,6 +49,7 @@ const PAGES: [Page; 5] = [
             &["version ", "host ", "under keeper "],
             &["the host is up"],
             &["worth keeping\nworth keeping\n"],
+            &["has taken over from", "\n1\nbegun\n"],
             &[" bytes in 2 segments"],
             &[],
             &["meta: whole\n", "true\n", "nothing is damaged\n"],
@@ -63,6 +64,7 @@ const PAGES: [Page; 5] = [
                 "42\n",
                 "{\"cols\":100,\"rows\":30}\n2\nrunning\nexited\n{}",
                 "no_such_session",
+                "}}1\n{}",
             ],
             &[
                 "[\"created\",\"pair\"]",

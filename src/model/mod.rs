@@ -8,6 +8,7 @@ mod exit;
 mod fleet;
 mod id;
 mod raw;
+mod signal;
 mod spec;
 mod state;
 
@@ -20,7 +21,8 @@ pub use exit::Exit;
 pub use fleet::{Group, Shape, ShapeError, Strategy};
 pub use id::{Key, Name, NameError, Process, SessionId};
 pub use raw::RawString;
-pub use spec::{Restart, RestartMode, Size, SizeError, Spec};
+pub use signal::{SignalError, signal_name, signal_number};
+pub use spec::{Care, Program, Restart, RestartMode, Size, SizeError, Spec};
 pub use state::State;
 
 /// Binary kilobyte, for bounds.

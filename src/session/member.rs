@@ -111,6 +111,9 @@ impl Handler<Amend> for SessionActor {
             if !msg.env {
                 (self.meta.spec.env, self.meta.spec.umask) = (old.env, old.umask);
             }
+            if (&old.argv, &old.program) != (&self.meta.spec.argv, &self.meta.spec.program) {
+                self.meta.first_run = self.next_run();
+            }
             if let (Stage::Running(_), true) = (self.stage, self.sum.size != self.meta.spec.size)
                 && let Err(e) = self.resize(self.meta.spec.size)
             {

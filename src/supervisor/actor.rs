@@ -8,7 +8,7 @@ use crate::keeper::LinkEvent;
 use crate::log::{Feed, Membership, MetaBatch, SessionMeta};
 use crate::model::{Name, Seq, SessionId};
 use crate::policy::{Decision, Seen};
-use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
+use crate::session::messages::{End, EndWithHost, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
 use crate::session::{Birth, Services, SessionActor, What};
 use crate::wire::{ApiError, Code, Created, NewSession, SessionInfo};
 use actix::prelude::*;
@@ -322,8 +322,6 @@ pub(super) async fn bury(
     buried.map_err(|e| ApiError::new(Code::Stopping, e.to_string()))
 }
 
-const END: End = End { force: false, for_restart: false };
-
 impl Handler<StopAll> for Supervisor {
     type Result = ResponseFuture<()>;
 
@@ -338,11 +336,11 @@ impl Handler<StopAll> for Supervisor {
             }
             join_all(orders.into_iter().map(|fleet| async move {
                 for member in fleet {
-                    drop(member.send(END).await); // asked again below, with the others
+                    drop(member.send(EndWithHost).await); // asked again below, with the others
                 }
             }))
             .await;
-            for end in join_all(ends.iter().map(|addr| addr.send(END))).await {
+            for end in join_all(ends.iter().map(|addr| addr.send(EndWithHost))).await {
                 match end {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => tracing::warn!(error = %e, "a session doesn't end"),

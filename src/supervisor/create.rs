@@ -154,6 +154,8 @@ impl Supervisor {
             removed: false,
             ring_records: MAX_RECORDS,
             member,
+            first_run: 1,
+            boot: self.services.boot.as_deref().map(str::to_owned),
             spec,
         };
         let entry = self.place(Birth::new(meta.clone()));

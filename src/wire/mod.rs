@@ -7,6 +7,7 @@ mod error;
 mod events;
 mod fleet;
 mod follow;
+mod reload;
 mod screen;
 mod search;
 mod session;
@@ -19,6 +20,7 @@ pub use fleet::{FleetAnswer, FleetChange, FleetInfo, FleetRequest, FleetWord, Gr
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };
+pub use reload::{Reload, Reloading};
 pub use screen::{Screen, ScreenCursor, ScreenFormat, ScreenQuery};
 pub use search::{SearchHit, SearchQuery};
 pub use session::{

@@ -94,6 +94,7 @@ pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
         size: Size { cols: 80, rows: 24 },
         labels: [("team".to_owned(), "a".to_owned())].into(),
         restart: Restart::default(),
+        care: Default::default(),
     };
     SessionMeta {
         v: SessionMeta::VERSION,
@@ -105,5 +106,7 @@ pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
         removed: false,
         ring_records: 4096,
         member: None,
+        first_run: 1,
+        boot: None,
     }
 }
