@@ -214,6 +214,28 @@ fn hosts_may_die_at_any_moment() {
 }
 
 #[test]
+fn a_group_comes_back_after_the_host_and_after_the_machine_and_nothing_is_counted() {
+    let host = Host::start();
+    let group = "[groups.g]\nstrategy = \"one_for_all\"\nmembers = [\"a\", \"b\", \"c\"]\nmax_restarts = 0\n";
+    up(&host, &fleet("a b c", group));
+    host.ok(["stop", "-y"]);
+    host.ok(["start", "-d"]);
+    let run_again = |run: u64| {
+        for name in ["a", "b", "c"] {
+            host.wait_session(name, "runs again", |s| s["state"] == "running" && s["run"].as_u64() == Some(run));
+        }
+        assert_eq!(groups(&host)["g"]["restarts"], 0);
+    };
+    run_again(2);
+    let (keeper, process) = (host.keeper_pid(), host.host_pid());
+    support::send_signal(keeper, rustix::process::Signal::STOP);
+    kill_hard(process);
+    kill_hard(keeper);
+    host.ok(["start", "-d"]);
+    run_again(3);
+}
+
+#[test]
 fn what_somebody_ends_by_name_stays_ended() {
     let host = Host::start();
     let group = "[groups.g]\nstrategy = \"one_for_all\"\nmembers = [\"a\", \"b\"]\n";
