@@ -137,7 +137,10 @@ fn unreadable(error: Unreadable) -> ApiError {
 fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
     let sum = &ground.snapshot.summary;
     if let Some(at) = ground.query.start {
-        return at_cursor(ground, at);
+        return match ground.query.after.filter(|_| needs_nothing_before(&ground.query, conditions)) {
+            Some(after) => Ok(plain(after.max(at))),
+            None => at_cursor(ground, at),
+        };
     }
     match ground.query.since.as_deref() {
         None if !conditions.is_wait() => Ok(plain(Cursor::at(Seq(1)))),
@@ -162,6 +165,13 @@ fn start(ground: &Ground, conditions: &Conditions) -> Result<Start, ApiError> {
             }
         },
     }
+}
+
+/// Taken up again, such a reading is one from where it stood: what came before changes nothing in what will come. All others are
+/// read again from their start, which a host that is killed often may never get through.
+fn needs_nothing_before(query: &FollowQuery, conditions: &Conditions) -> bool {
+    let bytes = matches!(query.content, Content::Raw | Content::Base64 | Content::Chars);
+    bytes && !conditions.is_wait() && query.lines.is_none() && !query.times
 }
 
 fn plain(at: Cursor) -> Start {

@@ -24,6 +24,12 @@ pub struct HostStatus {
     /// Rises with each host process.
     pub generation: u64,
     pub uptime_ms: u64,
+    /// Between the end of the host before it and this one's first answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub away_ms: Option<u64>,
+    /// Why this is the program before the newest: that one could not serve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverted: Option<String>,
     /// Live ones.
     pub sessions: usize,
     pub state_dir: String,
