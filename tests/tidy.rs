@@ -28,8 +28,8 @@ const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Err
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
 const SLEEPS: [(&str, usize, &str); 12] = [
     ("src/cli/context.rs", 1, "a command's own deadline, or when something is due on the screen, beside the events"),
-    ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
+    ("src/client/link.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/keeper/channel.rs", 1, "descriptors in flight: the kernel has no event for their number"),
     ("src/keeper/driver.rs", 1, "back-off between two tries to start a keeper"),
     ("src/keeper/process.rs", 1, "the loop itself failed: without a pause it would burn a processor"),

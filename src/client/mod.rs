@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod follow;
 mod lines;
+mod link;
 mod request;
 mod start;
 mod turns;
