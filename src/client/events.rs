@@ -3,14 +3,25 @@
 //! Lines come over a WebSocket. When it breaks, they are asked for again after the last one that came; another host tells
 //! first how the sessions stand. Nothing is buffered here.
 
-use super::{Client, ClientError, link::Link};
+use super::{Client, ClientError, link::Link, request};
 use crate::wire::{Change, ErrorBody, EventsQuery};
+use hyper::Method;
 use tokio_tungstenite::tungstenite::Message;
 
 /// See the module.
 pub struct Events {
     link: Link,
     query: EventsQuery,
+}
+
+impl Client {
+    /// How sessions stand now, or what happened up to now.
+    pub async fn events(&self, query: &EventsQuery) -> Result<Vec<Change>, ClientError> {
+        let path = path(query);
+        let answer = self.fetch(&path).await?;
+        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| request::read(&Method::GET, &path, line)).collect()
+    }
 }
 
 impl Events {
