@@ -4,12 +4,14 @@
 //! session's id, the resolved start, and the place after the last output that came; so nothing is lost or doubled. Nothing is
 //! buffered here: who doesn't call [`Follow::next`] makes the host wait with this reader alone.
 
-use super::{Client, ClientError, link::Link};
+use super::link::{Link, Socket};
+use super::{Client, ClientError};
 use crate::model::{Cursor, Name, Seq};
 use crate::wire::{EndLine, EndReason, ErrorBody, FollowQuery, Hello, Line, split_raw_frame};
 use bytes::Bytes;
-use futures_util::SinkExt;
-use tokio_tungstenite::tungstenite::Message;
+use futures_util::{SinkExt, StreamExt};
+use std::task::{Context, Poll};
+use tokio_tungstenite::tungstenite::{self, Message};
 
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
@@ -33,8 +35,9 @@ pub struct Follow {
     last_event: Seq,
     started: bool,
     ended: bool,
-    /// The time is over; each connection has to be told.
+    /// The time is over; each connection has to be told, and this one wasn't yet.
     expired: bool,
+    untold: bool,
 }
 
 impl std::fmt::Debug for Follow {
@@ -47,8 +50,17 @@ impl Follow {
     /// Begins a reading. The host is started first where there is none and may be.
     pub async fn open(client: Client, name: Name, query: FollowQuery) -> Result<Follow, ClientError> {
         let link = Link::open(client, &path(&name, &query)).await?;
-        let (hello, last_event) = (None, Seq(0));
-        Ok(Follow { link, name, query, hello, last_event, started: false, ended: false, expired: false })
+        Ok(Follow {
+            link,
+            name,
+            query,
+            hello: None,
+            last_event: Seq(0),
+            started: false,
+            ended: false,
+            expired: false,
+            untold: false,
+        })
     }
 
     /// The next line or bytes; nothing after `end`. May be dropped and called again at any time.
@@ -56,7 +68,14 @@ impl Follow {
         while !self.ended {
             if !self.link.stands() {
                 self.reconnect().await?;
-            } else if let Some(message) = self.link.next().await
+                continue;
+            }
+            let untold = &mut self.untold;
+            let next = self.link.next_by(|socket, cx| match poll_tell(socket, cx, untold) {
+                Err(error) => Poll::Ready(Some(Err(error))),
+                Ok(()) => socket.poll_next_unpin(cx),
+            });
+            if let Some(message) = next.await
                 && let Some(item) = self.take(message)?
             {
                 return Ok(Some(item));
@@ -75,13 +94,9 @@ impl Follow {
         self.query.after.map(|after| after.seq.max(self.last_event))
     }
 
-    /// Asks the host to end the reading with `timeout`; what it still prints comes from [`Follow::next`].
-    pub async fn expire(&mut self) {
-        self.expired = true;
-        if let Some(socket) = self.link.socket() {
-            // a connection that breaks here ends like one that broke before
-            let _ = socket.send(Message::text(TIMEOUT_OP)).await;
-        }
+    /// Has [`Follow::next`] ask the host to end the reading with `timeout`; what it still prints comes before.
+    pub fn expire(&mut self) {
+        (self.expired, self.untold) = (true, true);
     }
 
     /// The `end` line that the host would have sent, had it been there. Nothing when the reading never began.
@@ -155,9 +170,7 @@ impl Follow {
         let Follow { link, name, query, .. } = self;
         let hint = query.after.map(|at| format!("termalive logs {name} --since {at} goes on where this ended"));
         link.again(|| path(name, query), hint).await?;
-        if self.expired && self.link.stands() {
-            self.expire().await;
-        }
+        self.untold = self.expired;
         Ok(())
     }
 
@@ -165,6 +178,18 @@ impl Follow {
         let request = format!("GET /v1/sessions/{}/follow", self.name);
         ClientError::NotAHost { request, answer: answer.to_owned() }
     }
+}
+
+fn poll_tell(socket: &mut Socket, cx: &mut Context<'_>, untold: &mut bool) -> Result<(), tungstenite::Error> {
+    if *untold && let Poll::Ready(ready) = socket.poll_ready_unpin(cx) {
+        ready?;
+        socket.start_send_unpin(Message::text(TIMEOUT_OP))?;
+        *untold = false;
+        if let Poll::Ready(flushed) = socket.poll_flush_unpin(cx) {
+            flushed?; // else reading goes on with it
+        }
+    }
+    Ok(())
 }
 
 fn path(name: &Name, query: &FollowQuery) -> String {

@@ -80,11 +80,6 @@ impl Link {
         self.socket.is_some()
     }
 
-    /// The connection, to say something.
-    pub(super) fn socket(&mut self) -> Option<&mut Socket> {
-        self.socket.as_mut()
-    }
-
     /// What came is worth something: a host that greets and dies must not be tried for ever.
     pub(super) fn progress(&mut self) {
         if self.broken_since.take().is_some() {
