@@ -41,7 +41,6 @@ use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -59,7 +58,7 @@ pub(crate) struct App {
     gate: Option<Arc<gate::Gate>>,
     asks: Arc<asks::Asks>,
     changes: Arc<Changes>,
-    searches: Arc<Semaphore>,
+    searches: Arc<search::Searches>,
 }
 
 /// What doesn't change while a host runs.
