@@ -4,7 +4,7 @@
 //! The end of a tree is that it is *empty*, not that its leader is gone. A process that isn't surely the session's is
 //! never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
 
-use super::{census::Census, stat};
+use super::{cgroup, census::Census, stat};
 use crate::model::Process;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -16,6 +16,7 @@ use std::{
     io,
     mem::take,
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -156,13 +157,20 @@ impl Ending {
             Err(_) => return Some(self), // such as too many open files: it may pass
         };
         let found = census.find(self.target);
-        self.empty_since = if found.is_empty() { self.empty_since.or(Some(Instant::now())) } else { None };
+        let cgroups = self.cgroups(census);
+        let populated: Vec<&PathBuf> = cgroups.iter().filter(|folder| cgroup::is_populated(folder)).collect();
+        let empty = found.is_empty() && populated.is_empty();
+        self.empty_since = if empty { self.empty_since.or(Some(Instant::now())) } else { None };
         let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
         if gone || late {
-            (self.done)(Ok(found.len()));
+            cgroups.iter().for_each(|folder| cgroup::remove(folder));
+            (self.done)(Ok(found.len().max(populated.len()))); // who lives in a cgroup may be hidden from this user
             return None;
         }
         let wanted = self.wanted();
+        if wanted == Signal::KILL {
+            populated.into_iter().for_each(|folder| kill_all(folder));
+        }
         // Of what comes later, such as a program's last helpers, only SIGKILL spares nobody.
         let fresh = self.sent.replace(wanted) != Some(wanted) || wanted == Signal::KILL;
         for process in found {
@@ -183,12 +191,26 @@ impl Ending {
         Some(self)
     }
 
+    /// Of all runs of its session; none where only some processes of it are to end.
+    fn cgroups(&self, census: &Census) -> Vec<PathBuf> {
+        match self.target {
+            Target::Tree(_, id) | Target::Left(id) => cgroup::folders(id, census.cgroups(id)),
+            Target::Young(..) => vec![],
+        }
+    }
+
     fn wanted(&self) -> Signal {
         match self.grace {
             Some(grace) if self.since.elapsed() < grace => Signal::HUP,
             Some(grace) if self.since.elapsed() < grace * 2 => Signal::TERM,
             _ => Signal::KILL,
         }
+    }
+}
+
+fn kill_all(cgroup: &Path) {
+    if let Err(e) = cgroup::kill(cgroup) {
+        tracing::warn!(cgroup = %cgroup.display(), error = %e, "a cgroup can't be killed; its processes are, one by one");
     }
 }
 

@@ -3,11 +3,12 @@
 //! The end is that the tree is *empty*, not that the leader is gone: [`tree`] sees to that, on a thread of its own.
 
 use super::actor::SessionActor;
+use super::clock::booted;
 use super::messages::End;
 use super::stage::Stage;
 use crate::log::{Desired, MetaBatch};
-use crate::model::{Event, Process, SessionId, Status};
-use crate::pty::tree;
+use crate::model::{Event, Status};
+use crate::pty::tree::{self, Target};
 use crate::wire::{ApiError, Code};
 use actix::prelude::*;
 use std::time::Duration;
@@ -55,20 +56,14 @@ impl SessionActor {
             self.meta.desired = Desired::Ended;
             MetaBatch::new().put_session(&self.meta)
         });
-        let root = match self.stage {
-            Stage::Running(process) | Stage::Draining(process, _) => Some(process),
-            Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
-        };
-        let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
+        let left = self.left();
+        let (grace, writer) = (self.services.tuning.stop_grace, self.services.writer.clone());
         let gone = async move {
             if let Some(wish) = wish {
                 let stopped = |_| ApiError::new(Code::Stopping, "the host is ending");
                 writer.commit(wish).await.map_err(stopped)?;
             }
-            match root {
-                Some(root) => end_tree(root, id, grace, msg.force).await,
-                None => Ok(()),
-            }
+            end_tree(left, grace, msg.force).await
         };
         ctx.spawn(gone.into_actor(self).map(|result, act, ctx| {
             if let Some(ending) = &mut act.ending {
@@ -76,6 +71,20 @@ impl SessionActor {
             }
             act.ended_perhaps(ctx);
         }));
+    }
+
+    /// Who may be left of it, of all its runs. A run that ended, also one whose host and keeper died, may have left others.
+    pub(super) fn left(&self) -> Target {
+        let held = match self.stage {
+            Stage::Running(process) | Stage::Draining(process, _) => Some(process),
+            Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
+        };
+        // Before this boot its number was another's, and so may have been its start time.
+        let recorded = || self.sum.leader.filter(|_| self.sum.started_at.is_some_and(|at| at >= booted()));
+        match held.or_else(recorded) {
+            Some(leader) => Target::Tree(leader, self.meta.id),
+            None => Target::Left(self.meta.id),
+        }
     }
 
     /// Answers who waits for the end, when the tree is gone and the exit is in the log.
@@ -107,9 +116,9 @@ impl SessionActor {
 }
 
 /// Returns when nothing of the tree is left.
-pub(super) async fn end_tree(root: Process, id: SessionId, grace: Duration, force: bool) -> Result<(), ApiError> {
+pub(super) async fn end_tree(left: Target, grace: Duration, force: bool) -> Result<(), ApiError> {
     let (done, ended) = oneshot::channel();
-    tree::end(tree::Target::Tree(root, id), (!force).then_some(grace), move |left| drop(done.send(left)));
+    tree::end(left, (!force).then_some(grace), move |left| drop(done.send(left)));
     let failed = |why: String| Err(ApiError::new(Code::Failed, why));
     match ended.await {
         Ok(Ok(0)) => Ok(()),

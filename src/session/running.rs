@@ -14,7 +14,7 @@ use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Status};
 use crate::policy::{self, Decision};
-use crate::pty::PtyFd;
+use crate::pty::{PtyFd, cgroup};
 use crate::pty::shim::{ShimSpec, SpawnStep};
 use crate::ring::{MAX_RECORDS, Ring};
 use actix::prelude::*;
@@ -63,13 +63,13 @@ impl SessionActor {
         self.reason = None;
         let wish = MetaBatch::new().put_session(&self.meta);
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
-        let leftover = self.io.as_ref().and_then(|io| io.process);
+        let leftover = (self.sum.run > 0).then(|| self.left());
         let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
         let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
         let wished = async move {
             writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
-            if let Some(root) = leftover {
-                end_tree(root, id, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
+            if let Some(left) = leftover {
+                end_tree(left, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
             drained.await.map_err(|e| StartError::Host(e.to_string()))?;
             keeper.forget(id, last_run).await; // it refuses a run before the last one is closed
@@ -236,7 +236,12 @@ impl SessionActor {
         if over && self.owed.is_empty() {
             self.io = None;
             let (keeper, id) = (self.services.keeper.clone(), self.meta.id);
-            let dropped = async move { keeper.drop_session(id).await };
+            let dropped = async move {
+                keeper.drop_session(id).await;
+                if tokio::task::spawn_blocking(move || cgroup::tidy(id)).await.is_err() {
+                    tracing::debug!(%id, "the host ended before the session's cgroup was looked at");
+                }
+            };
             ctx.spawn(dropped.into_actor(self));
         }
     }

@@ -127,6 +127,9 @@ pub struct Summary {
     pub pending: Option<PendingInput>,
     /// When the newest run started.
     pub started_at: Option<Wall>,
+    /// Its leader, also after its end: it may have left others.
+    #[serde(default)]
+    pub leader: Option<Process>,
     /// When the newest ended run ended.
     pub exited_at: Option<Wall>,
     /// When a program last wrote.
@@ -161,6 +164,7 @@ impl Summary {
             keystrokes: VecDeque::new(),
             pending: None,
             started_at: None,
+            leader: None,
             exited_at: None,
             last_output_at: None,
             status: None,
@@ -236,7 +240,9 @@ impl Summary {
             Event::Starting { run, size } => self.starting(record, run, size),
             Event::Started { pid, start_time, .. } => {
                 self.started_at = Some(record.at.wall);
-                self.phase = Phase::Running { process: Process { pid, start_time } };
+                let leader = Process { pid, start_time };
+                self.leader = Some(leader);
+                self.phase = Phase::Running { process: leader };
             }
             Event::Exited { status, last, .. } => {
                 self.exited_at = Some(record.at.wall);
