@@ -43,10 +43,11 @@ fn start_keeper(args: Vec<OsString>) -> ExitCode {
 fn run_cases(args: &[OsString]) -> ExitCode {
     let args: Vec<&str> = args.iter().filter_map(|a| a.to_str()).collect();
     let has = |flag| args.contains(&flag);
-    let filter = args.iter().find(|a| !a.starts_with('-'));
+    let listed = has("--list"); // with `--format terse`, which is no filter
+    let filter = args.iter().find(|a| !a.starts_with('-') && !listed);
     let wanted = |name: &str| filter.is_none_or(|f| if has("--exact") { name == *f } else { name.contains(f) });
     let cases = cases::CASES.iter().filter(|(name, _)| wanted(name) && !has("--ignored"));
-    if has("--list") {
+    if listed {
         cases.for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }
