@@ -51,14 +51,10 @@ fn own() -> io::Result<PathBuf> {
 }
 
 /// The cgroups of one session: where this process would make one, and where its processes were seen.
-pub(super) fn folders<'a>(id: SessionId, seen: impl Iterator<Item = &'a str>) -> Vec<PathBuf> {
+pub(super) fn folders<'a>(id: SessionId, seen: impl Iterator<Item = &'a str>) -> impl Iterator<Item = PathBuf> {
     let name = name(id);
-    let ends = |path: &str| path.match_indices(&name).map(|(at, _)| at + name.len()).next();
-    let seen = seen.filter_map(|path| mount()?.folder(&path[..ends(path)?]));
-    let mut folders: Vec<PathBuf> = own().ok().map(|own| own.join(&name)).into_iter().chain(seen).collect();
-    folders.sort();
-    folders.dedup();
-    folders
+    let here = own().ok().map(|own| own.join(&name));
+    here.into_iter().chain(seen.filter_map(move |path| mount()?.folder(&path[..path.find(&name)? + name.len()])))
 }
 
 /// True while a process lives in it, also one that this user can't see.
@@ -95,7 +91,7 @@ pub(super) fn remove(folder: &Path) {
 
 /// Removes the cgroup of a session if nothing lives in it. Looks at the disk.
 pub fn tidy(id: SessionId) {
-    folders(id, std::iter::empty()).iter().for_each(|folder| remove(folder));
+    folders(id, std::iter::empty()).for_each(|folder| remove(&folder));
 }
 
 /// Removes what earlier lives have left below this process' cgroup: every session's cgroup in which nothing lives.

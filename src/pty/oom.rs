@@ -40,7 +40,9 @@ mod tests {
 
     #[test]
     fn a_session_always_stands_above_its_keeper() {
-        for (keeper, session) in [(-1000, 200), (-500, 200), (0, 200), (100, 200), (200, 300), (950, 1000), (1000, 1000)] {
+        for (keeper, session) in
+            [(-1000, 200), (-500, 200), (0, 200), (100, 200), (200, 300), (950, 1000), (1000, 1000)]
+        {
             assert_eq!(offered(keeper), session, "{keeper}");
         }
     }

@@ -4,7 +4,7 @@
 //! The end of a tree is that it is *empty*, not that its leader is gone. A process that isn't surely the session's is
 //! never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
 
-use super::{cgroup, census::Census, stat};
+use super::{census::Census, cgroup, stat};
 use crate::model::Process;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io,
     mem::take,
     os::fd::OwnedFd,
@@ -40,8 +40,8 @@ const WATCHED: usize = 64;
 /// Ends processes: HUP, TERM, KILL with `grace` between them, or without one KILL at once. `done` gets how many don't
 /// end even so (0: nothing is left), or why it can't be tried. It is called on another thread and must not wait.
 pub fn end(target: Target, grace: Option<Duration>, done: impl FnOnce(io::Result<usize>) + Send + 'static) {
-    let (since, told, done) = (Instant::now(), HashSet::new(), Box::new(done));
-    let ending = Ending { target, grace, since, sent: None, empty_since: None, told, done };
+    let (since, told, cgroups, done) = (Instant::now(), HashSet::new(), BTreeSet::new(), Box::new(done));
+    let ending = Ending { target, grace, since, sent: None, empty_since: None, told, cgroups, done };
     let mut queue = queue();
     queue.new.push(ending);
     if queue.works {
@@ -84,6 +84,8 @@ struct Ending {
     empty_since: Option<Instant>,
     /// Who was killed: once is enough.
     told: HashSet<Process>,
+    /// Where its processes were seen so far, or would be.
+    cgroups: BTreeSet<PathBuf>,
     done: Box<dyn FnOnce(io::Result<usize>) + Send>,
 }
 
@@ -157,13 +159,13 @@ impl Ending {
             Err(_) => return Some(self), // such as too many open files: it may pass
         };
         let found = census.find(self.target);
-        let cgroups = self.cgroups(census);
-        let populated: Vec<&PathBuf> = cgroups.iter().filter(|folder| cgroup::is_populated(folder)).collect();
+        self.note_cgroups(census);
+        let populated: Vec<&PathBuf> = self.cgroups.iter().filter(|folder| cgroup::is_populated(folder)).collect();
         let empty = found.is_empty() && populated.is_empty();
         self.empty_since = if empty { self.empty_since.or(Some(Instant::now())) } else { None };
         let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
         if gone || late {
-            cgroups.iter().for_each(|folder| cgroup::remove(folder));
+            self.cgroups.iter().for_each(|folder| cgroup::remove(folder));
             (self.done)(Ok(found.len().max(populated.len()))); // who lives in a cgroup may be hidden from this user
             return None;
         }
@@ -192,10 +194,9 @@ impl Ending {
     }
 
     /// Of all runs of its session; none where only some processes of it are to end.
-    fn cgroups(&self, census: &Census) -> Vec<PathBuf> {
-        match self.target {
-            Target::Tree(_, id) | Target::Left(id) => cgroup::folders(id, census.cgroups(id)),
-            Target::Young(..) => vec![],
+    fn note_cgroups(&mut self, census: &Census) {
+        if let Target::Tree(_, id) | Target::Left(id) = self.target {
+            self.cgroups.extend(cgroup::folders(id, census.cgroups(id)));
         }
     }
 

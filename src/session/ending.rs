@@ -79,9 +79,7 @@ impl SessionActor {
             Stage::Running(process) | Stage::Draining(process, _) => Some(process),
             Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
         };
-        // Before this boot its number was another's, and so may have been its start time.
-        let recorded = || self.sum.leader.filter(|_| self.sum.started_at.is_some_and(|at| at >= booted()));
-        match held.or_else(recorded) {
+        match held.or_else(|| self.sum.leader_since(booted())) {
             Some(leader) => Target::Tree(leader, self.meta.id),
             None => Target::Left(self.meta.id),
         }

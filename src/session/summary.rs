@@ -198,6 +198,12 @@ impl Summary {
         }
     }
 
+    /// The newest run's leader, as far as the log knows. Before `booted` its number was another's, and so may have been its
+    /// start time, which counts from there.
+    pub fn leader_since(&self, booted: Wall) -> Option<Process> {
+        self.leader.filter(|_| self.started_at.is_some_and(|at| at >= booted))
+    }
+
     /// Where feeding an emulator for a reading that starts now begins.
     pub fn preroll(&self) -> Cursor {
         Cursor::at(self.trail.front().map_or(self.run_start, |(seq, _)| *seq))
@@ -350,6 +356,20 @@ mod tests {
         sum.apply(&record(5, Event::Starting { run: 2, size: SIZE }));
         let mark = sum.apply(&record(6, input(Some(2)))).unwrap();
         assert!(mark.inputs.is_empty(), "another run's inputs are not repainted");
+    }
+
+    #[test]
+    fn a_leader_is_known_after_its_end_and_not_after_a_reboot() {
+        let mut sum = Summary::new(SIZE);
+        assert_eq!(sum.leader_since(Wall(0)), None);
+        for (n, event) in [
+            (5, Event::Started { run: 1, pid: 9, start_time: 77 }),
+            (6, Event::Exited { run: 1, status: Status::Unknown, last: true }),
+        ] {
+            sum.apply(&record(n, event));
+        }
+        let leader = Some(Process { pid: 9, start_time: 77 });
+        assert_eq!([0, 5, 6].map(|boot| sum.leader_since(Wall(boot))), [leader, leader, None]);
     }
 
     #[test]
