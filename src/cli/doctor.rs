@@ -73,11 +73,16 @@ pub(super) fn run(args: &DoctorArgs, context: &mut Context) -> Done {
         }
         Err(why) => checks.push(Check::fail("folders", why.to_string(), "set HOME or TERMALIVE_HOME")),
     }
-    let asked = context.running().map(|client| async move { Ok(place::host(client).await) });
-    checks.push(match asked {
-        Ok(asked) => converse(asked)?,
-        Err(why) => place::unreachable(&why),
+    let local = !context.names_a_host();
+    let asked = context.running().map(|client| async move {
+        let keeper = if local { place::keeper(&client).await } else { None };
+        Ok((place::host(client).await, keeper))
     });
+    let (host, keeper) = match asked {
+        Ok(asked) => converse(asked)?,
+        Err(why) => (place::unreachable(&why), None),
+    };
+    checks.extend([system::cgroup_of(keeper), host]);
     show(&checks, context)?;
     context.out.flush()?;
     let bad = checks.iter().filter(|check| check.status == Verdict::Fail).count();

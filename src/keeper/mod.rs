@@ -7,6 +7,7 @@
 //! sessions what is held, what is being started     revive  a new keeper in place of a dead one, both sides
 //! host     the host process, when the next may come
 //! setup    how a process becomes a keeper
+//! notify   the word to systemd
 //! protocol words · channel socket, descriptors, memfds · signals · status how a process ended
 //! ```
 //! # Rules
@@ -21,6 +22,7 @@ mod driver;
 mod host;
 mod lean;
 mod link;
+pub mod notify;
 mod process;
 mod protocol;
 mod revive;
