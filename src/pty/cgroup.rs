@@ -36,9 +36,7 @@ pub(super) fn enter(id: SessionId) -> io::Result<()> {
 /// A keeper isn't part of the session inside which it was started: it goes to where that session's cgroup is.
 pub(crate) fn leave() -> io::Result<()> {
     let cgroup = fs::read_to_string("/proc/self/cgroup")?;
-    let Some((outside, _)) = path(&cgroup).and_then(|path| path.split_once(&format!("/{PREFIX}"))) else {
-        return Ok(());
-    };
+    let Some(outside) = path(&cgroup).and_then(outside) else { return Ok(()) };
     let folder = mount().and_then(|mount| mount.folder(outside)).ok_or(io::ErrorKind::NotFound)?;
     write(&folder.join("cgroup.procs"), "0")
 }
@@ -97,7 +95,7 @@ pub fn tidy(id: SessionId) {
 /// Removes what earlier lives have left below this process' cgroup: every session's cgroup in which nothing lives.
 pub fn sweep() {
     let Ok(entries) = own().and_then(fs::read_dir) else { return }; // nowhere: nothing was left
-    let ours = |name: &str| name.strip_prefix(PREFIX).is_some_and(|id| SessionId::try_from(id.to_owned()).is_ok());
+    let ours = |name: &str| session(name).is_some();
     let empty = |folder: &PathBuf| !is_populated(folder);
     let left = entries.flatten().filter(|e| e.file_name().to_str().is_some_and(ours)).map(|e| e.path());
     left.filter(empty).for_each(|folder| remove(&folder));
@@ -107,10 +105,22 @@ pub fn sweep() {
 pub(super) fn sessions(cgroup: &str) -> impl Iterator<Item = (SessionId, &str)> {
     let path = path(cgroup);
     let names = path.into_iter().flat_map(|path| path.split('/').map(move |name| (name, path)));
-    names.filter_map(|(name, path)| {
-        let id = SessionId::try_from(name.strip_prefix(PREFIX)?.to_owned()).ok()?;
-        Some((id, path))
+    names.filter_map(|(name, path)| Some((session(name)?, path)))
+}
+
+/// Where the outermost session's cgroup on this path is; nothing where there is none.
+fn outside(path: &str) -> Option<&str> {
+    let mut at = 0;
+    path.split('/').find_map(|name| {
+        let before = &path[..at];
+        at += name.len() + 1;
+        session(name).map(|_| before)
     })
+}
+
+/// Whose cgroup is called so. A systemd unit may be `termalive-keeper.service`.
+fn session(name: &str) -> Option<SessionId> {
+    SessionId::try_from(name.strip_prefix(PREFIX)?.to_owned()).ok()
 }
 
 /// Whether there is a version 2 at all.
@@ -191,15 +201,16 @@ mod tests {
     fn a_path_says_whose_it_is() {
         let (a, b) = (SessionId([0xaa; 16]), SessionId([0xbb; 16]));
         let of = |path: &str| sessions(&format!("7:pids:/x\n0::{path}\n")).map(|(id, _)| id).collect::<Vec<_>>();
-        for (path, ids) in [
-            (format!("/user.slice/{}", name(a)), vec![a]),
-            (format!("/{}/made/by/it", name(a)), vec![a]),
-            (format!("/{}/{}", name(a), name(b)), vec![a, b]),
-            (format!("/{} (deleted)", name(a)), vec![]),
-            ("/termalive-keeper.service".to_owned(), vec![]),
-            ("/".to_owned(), vec![]),
+        let unit = "/user.slice/termalive-keeper.service";
+        for (path, ids, without) in [
+            (format!("{unit}/{}", name(a)), vec![a], Some("/user.slice/termalive-keeper.service/")),
+            (format!("/{}/made/by/it", name(a)), vec![a], Some("/")),
+            (format!("/x/{}/{}", name(a), name(b)), vec![a, b], Some("/x/")),
+            (format!("/{} (deleted)", name(a)), vec![], None),
+            (unit.to_owned(), vec![], None),
+            ("/".to_owned(), vec![], None),
         ] {
-            assert_eq!(of(&path), ids, "{path}");
+            assert_eq!((of(&path), outside(&path)), (ids, without), "{path}");
         }
     }
 
