@@ -41,6 +41,7 @@ const PAGES: [Page; 5] = [
         "docs/operations.md",
         &[
             &["version ", "host ", "under keeper "],
+            &["session"],
             &["the host is up"],
             &["worth keeping\nworth keeping\n"],
             &[" bytes in 2 segments"],

@@ -114,7 +114,7 @@ fn length(socket: &Path) -> Check {
 }
 
 /// Whether it answers, and is of this version.
-pub(super) async fn host(client: Client) -> Check {
+pub(super) async fn host(client: &Client) -> Check {
     let presence = client.host.presence(false);
     if matches!(presence, Ok(Presence::Absent(_))) {
         return Check::ok("host", "none runs; the first command that needs one starts it");

@@ -20,7 +20,8 @@ const FEW: u64 = 64;
 /// Since this kernel the exit status of a process whose parent has died can be asked for.
 const EXIT_INFO: (u32, u32) = (6, 15);
 
-pub(super) fn checks() -> Vec<Check> {
+/// `keeper`: the one that runs.
+pub(super) fn checks(keeper: Option<u32>) -> Vec<Check> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     vec![
         terminals(
@@ -30,6 +31,7 @@ pub(super) fn checks() -> Vec<Check> {
         ),
         descriptors(limit.maximum.or(limit.current)),
         kernel(&rustix::system::uname().release().to_string_lossy(), missing()),
+        cgroup_of(keeper),
         clock(
             read("/proc/sys/kernel/random/boot_id").is_some(),
             now(ClockId::Boottime).saturating_sub(now(ClockId::Monotonic)),
@@ -38,7 +40,7 @@ pub(super) fn checks() -> Vec<Check> {
 }
 
 /// Where the sessions of this keeper have their cgroups, or those of one that would be started here.
-pub(super) fn cgroup_of(keeper: Option<u32>) -> Check {
+fn cgroup_of(keeper: Option<u32>) -> Check {
     let process = keeper.map_or("self".to_owned(), |pid| pid.to_string());
     let read = |file: &str| read(&format!("/proc/{process}/{file}"));
     cgroup(read("mountinfo").as_deref(), read("cgroup").as_deref(), &writable)
