@@ -98,6 +98,8 @@ const USAGE: &[Case] = &[
     // no host
     ("status", 69, "no host runs at "),
     ("stop", 69, "(termalive start -d starts one)"),
+    ("reload", 69, "(termalive start -d starts one)"),
+    ("reload|foo", 64, "termalive restart foo"),
     ("stop|-y", 69, "no host runs at "),
     ("ls", 69, "no host runs at "),
     ("new|foo|--|true", 69, "no host runs at "),
@@ -181,6 +183,7 @@ fn help_and_version_are_no_errors() {
         "start",
         "status",
         "stop",
+        "reload",
     ];
     let mut lines: Vec<Vec<&str>> = verbs.iter().map(|verb| vec![*verb, "--help"]).collect();
     lines.extend([vec!["--help"], vec!["-h"], vec!["help"], vec!["help", "logs"], vec!["--version"], vec!["-V"]]);

@@ -4,6 +4,7 @@
 
 mod support;
 
+use futures_util::StreamExt;
 use rustix::process::Signal;
 use std::{fs, io::Read};
 use support::{Host, Pattern, send_signal, wait_for};
@@ -108,4 +109,42 @@ fn commands_that_die_leave_the_session_alone() {
         host.ok(["send", "s", &format!("line {n}")]);
         host.wait_text("s", &format!("^got line {n}$"));
     }
+}
+
+/// A reading of bytes that is taken up again begins where it stood: read from its start each time, one of a long log would get
+/// nowhere under a host that is killed often. One that judges what it reads begins at its start.
+#[test]
+fn bytes_are_taken_up_where_they_stood() {
+    let host = Host::start();
+    host.sh("s", "echo one; echo two; exec cat");
+    host.wait_text("s", "^two$");
+    let first = hello(&host, "content=raw&since=start");
+    let (id, start) = (first["id"].as_str().unwrap(), first["start"].as_str().unwrap());
+    assert_eq!(start, "@1");
+    let again = |wanted: &str| hello(&host, &format!("{wanted}&id={id}&start=@1&after=@3.2"))["start"].clone();
+    for bytes in ["content=raw", "content=base64", "content=chars&events=all"] {
+        assert_eq!(again(bytes), "@3.2", "{bytes}");
+    }
+    for judged in [
+        "content=rows",
+        "content=raw&until=three",
+        "content=raw&wait_idle=1m",
+        "content=raw&lines=1",
+        "content=chars&times=1",
+    ] {
+        assert_eq!(again(judged), "@1", "{judged}");
+    }
+}
+
+/// The first frame of a reading that goes on.
+fn hello(host: &Host, query: &str) -> serde_json::Value {
+    let socket = host.status().unwrap()["socket"].as_str().unwrap().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::UnixStream::connect(socket).await.unwrap();
+        let url = format!("ws://localhost/v1/sessions/s/follow?follow=1&{query}");
+        let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+        let frame = tokio::time::timeout(support::BOUND, socket.next()).await.expect("a frame in time");
+        serde_json::from_str(&frame.unwrap().unwrap().into_text().unwrap()).unwrap()
+    })
 }

@@ -137,6 +137,9 @@ impl Scene {
                 self.start_again();
             }
         }
+        if let Before::BothDie = before {
+            return; // the next host begins to end what nobody holds
+        }
         for known in self.sessions.iter().filter(|known| known.name != "loop") {
             assert!(!known.living().is_empty(), "nothing of {} is left to be ended", known.name);
         }

@@ -7,6 +7,8 @@
 
 #[path = "keeper/cases.rs"]
 mod cases;
+#[path = "keeper/reexec.rs"]
+mod reexec;
 #[path = "keeper/host.rs"]
 mod host;
 #[path = "keeper/world.rs"]
@@ -43,11 +45,12 @@ fn start_keeper(args: Vec<OsString>) -> ExitCode {
 fn run_cases(args: &[OsString]) -> ExitCode {
     let args: Vec<&str> = args.iter().filter_map(|a| a.to_str()).collect();
     let has = |flag| args.contains(&flag);
-    let listed = has("--list"); // with `--format terse`, which is no filter
-    let filter = args.iter().find(|a| !a.starts_with('-') && !listed);
+    let format = args.iter().position(|a| *a == "--format"); // the word after it is no filter
+    let words = args.iter().enumerate().filter(|(at, _)| format.is_none_or(|format| *at != format + 1));
+    let filter = words.map(|(_, a)| a).find(|a| !a.starts_with('-'));
     let wanted = |name: &str| filter.is_none_or(|f| if has("--exact") { name == *f } else { name.contains(f) });
-    let cases = cases::CASES.iter().filter(|(name, _)| wanted(name) && !has("--ignored"));
-    if listed {
+    let cases = cases::CASES.iter().chain(reexec::CASES).filter(|(name, _)| wanted(name) && !has("--ignored"));
+    if has("--list") {
         cases.for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
     }

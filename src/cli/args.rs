@@ -1,8 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
 use super::{
-    ask, attach, completions, doctor, events, export, host, kill, list, log, logs, new, replay, reply, resize, restart,
-    rm, run, screen, search, send, show, start, status, stop, turns, wait,
+    ask, attach, completions, doctor, events, export, host, kill, list, log, logs, new, reload, replay, reply, resize,
+    restart, rm, run, screen, search, send, show, start, status, stop, turns, wait,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -71,6 +71,7 @@ pub(super) enum Verb {
     Host(host::HostArgs),
     Start(start::StartArgs),
     Status(status::StatusArgs),
+    Reload(reload::ReloadArgs),
     Stop(stop::StopArgs),
     Doctor(doctor::DoctorArgs),
     Completions(completions::CompletionsArgs),

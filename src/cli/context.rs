@@ -42,7 +42,7 @@ impl Context {
     pub(super) fn setup(&self, set: &[String], autostart: bool) -> Result<Setup, ClientError> {
         Ok(Setup {
             paths: Paths::from_process(&self.env)?,
-            program: std::env::current_exe()
+            program: super::hidden::program()
                 .map_err(|why| ClientError::System { what: "find this program".to_owned(), why })?,
             env: self.env.clone(),
             config: self.config.clone(),

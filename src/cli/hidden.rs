@@ -5,7 +5,7 @@
 use super::{Done, Failure, failed, out};
 use crate::config::{Config, Env, Paths};
 use crate::model::Exit;
-use crate::{keeper, pty::shim};
+use crate::{keeper, pty::shim, server};
 use clap::Parser;
 use rustix::fs::Mode;
 use std::{
@@ -13,9 +13,13 @@ use std::{
     fs::{File, TryLockError},
     io::{self, Write},
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
+
+/// How a keeper is started by a keeper or a host: with arguments of its own.
+const KEEPERS_OWN: [&str; 3] = ["--revive", "--inherit", "--check"];
 
 /// What keeper and host are told.
 #[derive(Clone, Debug, Parser)]
@@ -32,6 +36,9 @@ pub(super) struct Place {
     pub(super) config: Option<PathBuf>,
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(super) set: Vec<String>,
+    /// The file that a later host is started from; found out by who starts the keeper.
+    #[arg(long)]
+    pub(super) program: Option<PathBuf>,
 }
 
 /// Runs a hidden verb, if it is one. Before clap: the shim's arguments are its own.
@@ -41,11 +48,12 @@ pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let place = || Place::try_parse_from(rest).map_err(|why| failed(why.to_string()));
     let done = match verb {
         shim::VERB => shim::main(rest.iter().cloned()),
-        keeper::VERB if rest.first().is_some_and(|a| a == "--revive") => {
+        keeper::VERB if rest.first().is_some_and(|a| KEEPERS_OWN.iter().any(|own| a == own)) => {
             return Some(keeper::main(rest.iter().cloned()));
         }
         keeper::VERB => place().and_then(|place| self::keeper(place, None)),
         "__host" => place().and_then(host),
+        server::PREFLIGHT => place().and_then(preflight),
         _ => return None,
     };
     Some(ExitCode::from(match done {
@@ -69,7 +77,8 @@ pub(super) fn keeper(place: Place, looking: Option<File>) -> Done {
     drop(looking);
     match locked {
         Ok(lock) => {
-            let options = keeper::Options { lock, ready, host_args: host_args(&place), foreground };
+            let host_args = host_args(&place).map_err(|e| failed(format!("cannot find this program: {e}")))?;
+            let options = keeper::Options { lock, ready, host_args, foreground };
             Err(Failure::Exit(keeper::run(options)))
         }
         Err(Failure::Error(why)) => {
@@ -101,8 +110,17 @@ fn lock(paths: &Paths) -> Result<File, Failure> {
     }
 }
 
-fn host_args(place: &Place) -> Vec<OsString> {
-    let mut args: Vec<OsString> = vec!["__host".into(), "--state-dir".into(), place.state_dir.clone().into()];
+fn host_args(place: &Place) -> io::Result<Vec<OsString>> {
+    let program = place.program.clone().map_or_else(program, Ok)?;
+    let mut args = vec!["__host".into()];
+    args.extend(arguments(place));
+    args.extend(["--program".into(), program.into()]);
+    Ok(args)
+}
+
+/// Places and configuration, as they were given.
+fn arguments(place: &Place) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["--state-dir".into(), place.state_dir.clone().into()];
     args.extend(["--socket".into(), place.socket.clone().into()]);
     place.config.iter().for_each(|file| args.extend(["--config".into(), file.clone().into()]));
     place.set.iter().for_each(|pair| args.extend(["--set".into(), pair.clone().into()]));
@@ -114,9 +132,40 @@ fn host(place: Place) -> Done {
     private_umask();
     let config =
         Config::load(place.config.as_deref(), &Env::from_process(), &place.set).map_err(|e| failed(e.to_string()))?;
-    match crate::server::host_main(&paths(&place), config) {
+    let origin = place.program.clone().map(|program| server::Origin { program, arguments: arguments(&place) });
+    match server::host_main(&paths(&place), config, origin) {
         true => Ok(Exit::Done),
         false => Err(Failure::Said(Exit::Failed)),
+    }
+}
+
+/// What this program is, for a host that it may take over from.
+fn preflight(place: Place) -> Done {
+    let config = Config::load(place.config.as_deref(), &Env::from_process(), &place.set).map_err(|e| e.to_string());
+    let abilities = server::preflight(&paths(&place), config).map_err(failed)?;
+    let mut out = out::Out::default();
+    out.json(&abilities)?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// This program's file by the name it was called by, so that a link in it is followed again by each reload; the file itself
+/// where that name means another one.
+pub(super) fn program() -> io::Result<PathBuf> {
+    let real = std::env::current_exe()?;
+    let Some(called) = std::env::args_os().next().map(PathBuf::from) else { return Ok(real) };
+    let found: Vec<PathBuf> = match called.components().count() {
+        1 => {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders).map(|folder| folder.join(&called)).collect()
+        }
+        _ => vec![called],
+    };
+    let identity = |path: &Path| std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let own = identity(Path::new("/proc/self/exe"));
+    match found.into_iter().find(|path| identity(path).is_some()).filter(|path| identity(path) == own) {
+        Some(path) => std::path::absolute(path),
+        None => Ok(real),
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> D
         socket: setup.paths.socket,
         config: setup.config,
         set: setup.set,
+        program: None,
     };
     hidden::keeper(place, looking)
 }

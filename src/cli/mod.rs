@@ -22,6 +22,7 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod reload;
 mod replay;
 mod reply;
 mod resize;
@@ -126,6 +127,7 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Status(args)) => status::run(&args, context),
         Some(Verb::Completions(args)) => completions::run(&args, context),
         Some(Verb::Doctor(args)) => doctor::run(&args, context),
+        Some(Verb::Reload(args)) => reload::run(&args, context),
         Some(Verb::Stop(args)) => stop::run(&args, context),
         Some(Verb::New(args)) => new::run(args, context),
         Some(Verb::Run(args)) => run::run(args, context),

@@ -59,6 +59,11 @@ impl Channel {
         Ok((Channel(ours), theirs))
     }
 
+    /// The end that this process held before it became this program.
+    pub(super) fn of(end: OwnedFd) -> Channel {
+        Channel(end)
+    }
+
     /// The end on this process' stdin, which becomes `/dev/null`. `None` where stdin is something else.
     pub(super) fn from_stdin() -> io::Result<Option<Channel>> {
         let stdin = rustix::stdio::stdin();

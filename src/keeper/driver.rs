@@ -18,12 +18,12 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{WaitId, WaitIdOptions, waitid},
-    time::{ClockId, clock_gettime},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -49,6 +49,9 @@ const REVIVAL_PAUSE: Duration = Duration::from_millis(50);
 /// Who asks what is held of a session.
 pub(super) type Asker = oneshot::Sender<Result<Option<Held>, LinkError>>;
 
+/// Who asks for another program.
+pub(super) type ReexecAsker = oneshot::Sender<Result<(), String>>;
+
 /// What the thread is told.
 #[derive(Debug)]
 pub(super) enum Command {
@@ -57,6 +60,7 @@ pub(super) enum Command {
     Drop(SessionId),
     Tell(SessionId, Asker),
     Replace,
+    Reexec(PathBuf, ReexecAsker),
     Ping(oneshot::Sender<()>),
     Bye(oneshot::Sender<()>),
 }
@@ -149,12 +153,20 @@ pub(super) struct Work {
     said_bye: bool,
     /// Who waits for the keeper to answer.
     pinged: Option<oneshot::Sender<()>>,
+    /// Who waits for it to become another program.
+    reexec: Option<ReexecAsker>,
 }
 
 impl Work {
     fn pong(&mut self) {
         if let Some(pinged) = self.pinged.take() {
             let _ = pinged.send(()); // it may have given up waiting
+        }
+    }
+
+    fn reexeced(&mut self, answer: Result<(), String>) {
+        if let Some(asker) = self.reexec.take() {
+            let _ = asker.send(answer); // it may have given up waiting
         }
     }
 }
@@ -241,6 +253,10 @@ impl Driver {
                 return self.answer_asked();
             }
             Command::Replace => Out::Say(HostSays::Replace),
+            Command::Reexec(program, asker) => {
+                self.work.reexec = Some(asker);
+                Out::Say(HostSays::Reexec { program: program.into_os_string().into() })
+            }
             Command::Bye(done) => Out::Bye(done),
         };
         self.work.outbox.push_back(out);
@@ -320,8 +336,11 @@ impl Driver {
             }
             KeeperSays::Shutdown => drop(self.events.blocking_send(LinkEvent::ShutdownRequested)),
             KeeperSays::Pong => self.work.pong(),
+            KeeperSays::Reexeced { .. } => self.work.reexeced(Ok(())),
+            KeeperSays::ReexecRefused { why } => self.work.reexeced(Err(why)),
             KeeperSays::Refused { why } => {
                 self.work.pong(); // a keeper that is older than that word answers as well
+                self.work.reexeced(Err(why.clone()));
                 tracing::warn!("the keeper refused: {why}");
             }
             KeeperSays::Welcome { .. } | KeeperSays::Held(_) | KeeperSays::End | KeeperSays::Revived { .. } => {
@@ -376,6 +395,7 @@ impl Driver {
         (self.channel, self.keeper_pidfd) = (channel, Some(pidfd));
         let work = &mut self.work;
         (work.retry_at, work.pinged) = (None, None);
+        work.reexeced(Err(format!("the keeper died in between; keeper {pid}, of this host's program, has everything")));
         // The new keeper was told how things stand; what it can't know stays to be said.
         work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
         for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
@@ -420,15 +440,4 @@ impl Driver {
             sessions: sessions.collect(),
         }
     }
-}
-
-/// The present, in clock ticks after boot, as in `/proc/PID/stat`.
-pub(super) fn ticks() -> u64 {
-    #[expect(unsafe_code, reason = "std and rustix (as configured) have no sysconf")]
-    // SAFETY: it reads a constant.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    let now = clock_gettime(ClockId::Boottime);
-    let ticks = i128::from(now.tv_sec) * i128::from(per_second)
-        + i128::from(now.tv_nsec) * i128::from(per_second) / 1_000_000_000;
-    u64::try_from(ticks).unwrap_or(0)
 }

@@ -1,6 +1,9 @@
 //! The host process, as the keeper sees it: how it is started, what is to be said to it, when the next one may come.
 
-use super::{channel::Channel, protocol::KeeperSays};
+use super::{
+    channel::Channel,
+    protocol::{KeeperSays, PROTOCOL},
+};
 use crate::{
     model::{Process, SessionId},
     pty::{shim::ID_VARIABLE, stat},
@@ -11,6 +14,7 @@ use std::{
     ffi::OsString,
     io,
     os::{fd::OwnedFd, unix::process::CommandExt},
+    path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -31,7 +35,7 @@ const GIVE_UP_AFTER: u32 = 5;
 #[derive(Debug, Default)]
 pub(super) struct Backoff {
     /// Hosts that died young, in a row.
-    young: u32,
+    pub(super) young: u32,
 }
 
 impl Backoff {
@@ -78,6 +82,8 @@ pub(super) struct Host {
     pub(super) channel: Option<Channel>,
     pub(super) since: Instant,
     pub(super) phase: Phase,
+    /// What was agreed on with it.
+    pub(super) protocol: u32,
     pub(super) ready: bool,
     /// Its last words.
     pub(super) fatal: Option<String>,
@@ -94,9 +100,9 @@ pub(super) struct Host {
 
 impl Host {
     /// Starts a host in a process group of its own, so that Ctrl+C reaches the keeper alone.
-    pub(super) fn start(arguments: &[OsString]) -> io::Result<Host> {
+    pub(super) fn start(program: &Path, arguments: &[OsString]) -> io::Result<Host> {
         let (channel, theirs) = Channel::pair()?;
-        let child = Command::new("/proc/self/exe")
+        let child = Command::new(program)
             .arg0(own_name())
             .args(arguments)
             .env(FD_VARIABLE, FD)
@@ -117,6 +123,7 @@ impl Host {
             channel: Some(channel),
             since: Instant::now(),
             phase: Phase::Silent,
+            protocol: PROTOCOL,
             ready: false,
             fatal: None,
             bye: false,

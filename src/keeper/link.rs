@@ -6,7 +6,7 @@
 
 use super::{
     channel::{Channel, Received, exactly, read_all, sealed},
-    driver::{COMMANDS, Command, Driver, EVENTS, Flags, Known, Order, Work, ticks},
+    driver::{COMMANDS, Command, Driver, EVENTS, Flags, Known, Order, Work},
     host::{FD, FD_VARIABLE},
     protocol::{HostSays, KeeperSays, PROTOCOL},
 };
@@ -20,11 +20,13 @@ use crate::{
 use rustix::{
     event::{EventfdFlags, eventfd},
     process::{Pid, PidfdFlags, pidfd_open},
+    time::{ClockId, clock_gettime},
 };
 use std::{
     collections::BTreeMap,
     io,
     os::fd::OwnedFd,
+    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -61,6 +63,10 @@ pub struct Handover {
     pub lock: OwnedFd,
     /// What the keeper holds.
     pub sessions: Vec<Held>,
+    /// How long ago the host before this one left.
+    pub away: Option<Duration>,
+    /// Why this is the program before the newest.
+    pub reverted: Option<String>,
 }
 
 /// A session the keeper holds.
@@ -183,7 +189,7 @@ pub fn take_over() -> Result<(Link, Handover), LinkError> {
     let hello = HostSays::Hello { protocol: PROTOCOL };
     channel.send_by(Instant::now() + HANDOVER_TIME, &hello, &[]).map_err(system("greet the keeper"))?;
     let (welcome, fds) = expect(&channel)?;
-    let KeeperSays::Welcome { protocol: PROTOCOL, generation, keeper_pid, files } = welcome else {
+    let KeeperSays::Welcome { protocol: PROTOCOL, generation, keeper_pid, files, away_ms, reverted } = welcome else {
         return Err(LinkError::Keeper(format!("wanted a welcome in protocol {PROTOCOL}, got {welcome:?}")));
     };
     let [lock] = exactly(fds).map_err(LinkError::Keeper)?;
@@ -216,7 +222,8 @@ pub fn take_over() -> Result<(Link, Handover), LinkError> {
     let thread = std::thread::Builder::new().name("keeper-link".to_owned());
     thread.spawn(move || driver.run()).map_err(system("start a thread"))?;
     let link = Link(Arc::new(Inner { commands, events: tokio::sync::Mutex::new(events), flags }));
-    Ok((link, Handover { generation, keeper_pid, lock, sessions }))
+    let away = away_ms.map(Duration::from_millis);
+    Ok((link, Handover { generation, keeper_pid, lock, sessions, away, reverted }))
 }
 
 fn system(what: &'static str) -> impl Fn(io::Error) -> LinkError {
@@ -284,6 +291,13 @@ impl Link {
     /// Have this host killed and another started at once.
     pub async fn replace(&self) {
         self.tell(Command::Replace).await;
+    }
+
+    /// Have the keeper become this program, in place. The error says why it didn't; it goes on as it was then.
+    pub async fn reexec(&self, program: PathBuf) -> Result<(), String> {
+        let (answer, answered) = oneshot::channel();
+        self.tell(Command::Reexec(program, answer)).await;
+        answered.await.unwrap_or_else(|_| Err("the link is closed, or another asked after this".to_owned()))
     }
 
     /// Starts a run. When the keeper dies meanwhile, its successor is asked; the same run is never started twice.
@@ -354,4 +368,15 @@ impl Drop for Inner {
         self.commands = mpsc::channel(1).0;
         self.flags.wake();
     }
+}
+
+/// The present, in clock ticks after boot, as in `/proc/PID/stat`.
+fn ticks() -> u64 {
+    #[expect(unsafe_code, reason = "std and rustix (as configured) have no sysconf")]
+    // SAFETY: it reads a constant.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let now = clock_gettime(ClockId::Boottime);
+    let ticks = i128::from(now.tv_sec) * i128::from(per_second)
+        + i128::from(now.tv_nsec) * i128::from(per_second) / 1_000_000_000;
+    u64::try_from(ticks).unwrap_or(0)
 }

@@ -6,6 +6,7 @@
 //! serve    what the host says and is told          driver  the thread behind it
 //! sessions what is held, what is being started     revive  a new keeper in place of a dead one, both sides
 //! host     the host process, when the next may come
+//! reexec   the keeper becomes a newer program in place   program  what hosts are started from
 //! setup    how a process becomes a keeper
 //! notify   the word to systemd
 //! protocol words · channel socket, descriptors, memfds · signals · status how a process ended
@@ -24,7 +25,9 @@ mod lean;
 mod link;
 pub mod notify;
 mod process;
+mod program;
 mod protocol;
+mod reexec;
 mod revive;
 mod serve;
 mod sessions;
@@ -35,3 +38,4 @@ mod status;
 pub use lean::give_memory_back;
 pub use link::{Handover, Held, Link, LinkError, LinkEvent, SpawnError, SpawnRun, Spawned, take_over};
 pub use process::{Options, VERB, main, run};
+pub use protocol::PROTOCOL;

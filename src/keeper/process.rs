@@ -7,7 +7,9 @@
 use super::{
     channel::timespec,
     host::{Backoff, Host, Item, Phase},
+    program::Program,
     protocol::KeeperSays,
+    reexec::{self, Change},
     revive,
     serve::OUTBOX,
     sessions::Sessions,
@@ -63,16 +65,21 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
-/// `__keeper --revive FD`: a keeper started by the host in place of a dead one. `args` are those after the verb.
+/// What a keeper is started with by other keepers and hosts; `args` are those after the verb. `--revive FD`: by the host in
+/// place of a dead one. `--inherit FD`: by itself, with its state. `--check`: can the state on standard input be read?
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.collect();
-    let started = if args == ["--revive", super::host::FD] {
-        become_keeper(Some(&[])).map_err(|e| e.to_string()).and_then(revive::receive)
-    } else {
-        Err("this verb is for the host alone: use `termalive host`".to_owned())
+    let words: Vec<&str> = args.iter().filter_map(|a| a.to_str()).collect();
+    let become_one = |kept| become_keeper(kept).map_err(|e| e.to_string());
+    let started = match words[..] {
+        ["--revive", super::host::FD] => become_one(Some(&[])).and_then(revive::receive).map(Some),
+        [reexec::INHERIT, state, ..] => become_one(None).and_then(|signals| reexec::inherit(state, signals)).map(Some),
+        [reexec::CHECK] => reexec::check().map(|()| None),
+        _ => Err("this verb is for the host alone: use `termalive host`".to_owned()),
     };
     match started {
-        Ok(keeper) => keeper.run(),
+        Ok(Some(keeper)) => keeper.run(),
+        Ok(None) => ExitCode::SUCCESS,
         Err(why) => {
             line(&why);
             ExitCode::FAILURE
@@ -106,7 +113,8 @@ enum Source {
 pub(super) struct Keeper {
     pub(super) lock: OwnedFd,
     ready: Option<OwnedFd>,
-    host_args: Vec<OsString>,
+    pub(super) host_args: Vec<OsString>,
+    pub(super) program: Program,
     /// The soft limit of open files that programs get.
     pub(super) files: Option<u64>,
     signals: Signals,
@@ -121,6 +129,10 @@ pub(super) struct Keeper {
     pub(super) shutdown: bool,
     /// The host is killed because another is wanted.
     pub(super) replace: bool,
+    /// Since when no host serves.
+    pub(super) away_since: Option<Instant>,
+    /// This process is to become another program.
+    pub(super) change: Option<Change>,
 }
 
 impl Keeper {
@@ -135,6 +147,7 @@ impl Keeper {
             lock,
             ready,
             host_args,
+            program: Program::Own,
             files,
             signals,
             sessions: Sessions::default(),
@@ -145,12 +158,17 @@ impl Keeper {
             served: false,
             shutdown: false,
             replace: false,
+            away_since: None,
+            change: None,
         }
     }
 
     fn run(mut self) -> ExitCode {
         if self.host.is_none() {
             self.start_at = Some(Instant::now());
+        }
+        if let Some(code) = self.reap() {
+            return code; // what ended while this process became another program
         }
         loop {
             match self.turn() {
@@ -169,6 +187,8 @@ impl Keeper {
             return Ok(Some(code));
         }
         self.send();
+        self.go_on_changing();
+        self.send(); // why it didn't
         for source in self.wait()? {
             let ended = match source {
                 Source::Signals => self.hear_signals()?,
@@ -202,7 +222,7 @@ impl Keeper {
                 return Some(ExitCode::SUCCESS);
             }
             self.generation += 1;
-            match Host::start(&self.host_args) {
+            match Host::start(&self.program.path(), &self.host_args) {
                 Ok(host) => (self.host, self.start_at) = (Some(host), None),
                 Err(e) => return self.host_failed(Duration::ZERO, &format!("cannot start the host: {e}")),
             }
@@ -227,8 +247,10 @@ impl Keeper {
         self.sessions.abandon_starting();
         let Some(host) = &mut self.host else { return };
         let keeper_pid = std::process::id();
-        host.phase = Phase::Served;
-        host.say(KeeperSays::Welcome { protocol, generation: self.generation, keeper_pid, files: self.files });
+        (host.phase, host.protocol) = (Phase::Served, protocol);
+        let (generation, files, reverted) = (self.generation, self.files, self.program.reverted());
+        let away_ms = self.away_since.and_then(|since| u64::try_from(since.elapsed().as_millis()).ok());
+        host.say(KeeperSays::Welcome { protocol, generation, keeper_pid, files, away_ms, reverted });
         host.outbox.extend(self.sessions.ids().map(Item::Held));
         host.say(KeeperSays::End);
         if self.shutdown {
@@ -240,7 +262,8 @@ impl Keeper {
     fn deadline(&self) -> Option<Instant> {
         let host = self.host.as_ref();
         let greeted = host.and_then(|h| if let Phase::Greeted(_, until) = h.phase { Some(until) } else { None });
-        [self.start_at, greeted, host.and_then(|h| h.retry_at), host.and_then(|h| h.kill_at)]
+        let change = self.change.as_ref().map(|change| change.until);
+        [self.start_at, greeted, host.and_then(|h| h.retry_at), host.and_then(|h| h.kill_at), change]
             .into_iter()
             .flatten()
             .min()
@@ -251,7 +274,7 @@ impl Keeper {
         if let Some(host) = &self.host {
             if let Some(channel) = &host.channel {
                 let mut flags = PollFlags::empty();
-                flags.set(PollFlags::IN, host.outbox.len() < OUTBOX);
+                flags.set(PollFlags::IN, host.outbox.len() < OUTBOX && !self.is_about_to_change());
                 flags.set(PollFlags::OUT, host.full);
                 sources.push((Source::Host, channel.as_fd(), flags));
             }
@@ -294,6 +317,10 @@ impl Keeper {
                 Err(Errno::INTR) => continue,
                 _ => return ended,
             };
+            if self.is_checker(pid) {
+                self.checked(status);
+                continue;
+            }
             if self.host.as_ref().is_some_and(|h| h.child && h.process.pid == pid) {
                 ended = self.host_ended(Some(status)).or(ended);
                 continue;
@@ -324,6 +351,7 @@ impl Keeper {
         match &self.host {
             Some(host) => {
                 self.replace = true;
+                self.away_since = Some(Instant::now());
                 host.kill();
             }
             None => self.start_at = Some(Instant::now()),

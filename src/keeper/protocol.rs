@@ -10,7 +10,7 @@ use crate::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// The version both sides name first.
-pub(super) const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 1;
 /// The longest message: the arguments of a host and an error's text fit, and any socket buffer takes it.
 pub(super) const MESSAGE_BYTES: usize = 64 * KIB;
 /// The longest text of an error that is passed on.
@@ -42,8 +42,8 @@ pub(super) enum HostSays {
     Bye,
     /// Answered with `pong`.
     Ping,
-    /// Exec the new binary in place. Reserved.
-    Reexec,
+    /// Become this program in place.
+    Reexec { program: RawString },
     /// First of all, to a new keeper in place of a dead one. Beside it: lock, the host's pidfd.
     Revive {
         protocol: u32,
@@ -65,7 +65,18 @@ pub(super) enum HostSays {
 #[serde(tag = "say", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub(super) enum KeeperSays {
     /// The version that is spoken from here on. Beside it: lock.
-    Welcome { protocol: u32, generation: u64, keeper_pid: u32, files: Option<u64> },
+    Welcome {
+        protocol: u32,
+        generation: u64,
+        keeper_pid: u32,
+        files: Option<u64>,
+        /// How long ago the host before this one left.
+        #[serde(default)]
+        away_ms: Option<u64>,
+        /// Why hosts are started from the program before the newest again.
+        #[serde(default)]
+        reverted: Option<String>,
+    },
     /// Each session. Beside it: master, ring, opaque, pidfd.
     Held(Holding),
     /// No more sessions.
@@ -84,6 +95,10 @@ pub(super) enum KeeperSays {
     Pong,
     /// A message wasn't understood, or isn't done.
     Refused { why: String },
+    /// The keeper is the new program now: the same process, with all that it held.
+    Reexeced { protocol: u32 },
+    /// It stays what it is.
+    ReexecRefused { why: String },
     /// A new keeper has taken everything over.
     Revived { protocol: u32, keeper_pid: u32 },
 }
@@ -150,7 +165,7 @@ mod tests {
             (HostSays::Forget { id, run: 1 }, r#"{"say":"forget","id":"abababababababababababababababab","run":1}"#),
             (HostSays::Drop { id }, r#"{"say":"drop","id":"abababababababababababababababab"}"#),
             (HostSays::Bye, r#"{"say":"bye"}"#),
-            (HostSays::Reexec, r#"{"say":"reexec"}"#),
+            (HostSays::Reexec { program: "/x".into() }, r#"{"say":"reexec","program":"/x"}"#),
             (
                 revive,
                 r#"{"say":"revive","protocol":1,"generation":3,"host":{"pid":7,"start_time":18446744073709551615},"ready":true,"files":null,"host_args":["__host",{"base64":"/w=="}]}"#,
@@ -165,7 +180,16 @@ mod tests {
             assert_eq!(decode::<HostSays>(text.as_bytes()).unwrap(), message);
         }
         for message in [
-            KeeperSays::Welcome { protocol: 1, generation: 1, keeper_pid: 5, files: Some(1024) },
+            KeeperSays::Welcome {
+                protocol: 1,
+                generation: 1,
+                keeper_pid: 5,
+                files: Some(1024),
+                away_ms: Some(7),
+                reverted: None,
+            },
+            KeeperSays::Reexeced { protocol: 1 },
+            KeeperSays::ReexecRefused { why: "no".into() },
             KeeperSays::Held(holding),
             KeeperSays::End,
             KeeperSays::Spawned { id, run: 1, process },

@@ -50,8 +50,8 @@ pub(super) fn receive(signals: Signals) -> Result<Keeper, String> {
         }
     }
     let mut taken = Host::new(host, host_pidfd, channel, false);
-    (taken.phase, taken.ready) = (Phase::Served, ready);
-    taken.say(KeeperSays::Revived { protocol: protocol.min(PROTOCOL), keeper_pid: std::process::id() });
+    (taken.phase, taken.ready, taken.protocol) = (Phase::Served, ready, protocol.min(PROTOCOL));
+    taken.say(KeeperSays::Revived { protocol: taken.protocol, keeper_pid: std::process::id() });
     keeper.host = Some(taken);
     Ok(keeper)
 }

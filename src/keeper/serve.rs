@@ -28,7 +28,7 @@ pub(super) const OUTBOX: usize = 64;
 impl Keeper {
     /// Reads what the host has said, as long as there is room for answers.
     pub(super) fn listen_to_host(&mut self) -> io::Result<()> {
-        loop {
+        while !self.is_about_to_change() {
             let Some(host) = self.host.as_mut().filter(|h| h.outbox.len() < OUTBOX) else { return Ok(()) };
             let Some(channel) = &host.channel else { return Ok(()) };
             match channel.receive()? {
@@ -41,6 +41,7 @@ impl Keeper {
                 }
             }
         }
+        Ok(())
     }
 
     fn obey(&mut self, message: HostSays, fds: Vec<OwnedFd>) {
@@ -67,10 +68,12 @@ impl Keeper {
                 {
                     line(&format!("cannot tell the init system that the host is up: {e}"));
                 }
+                self.away_since = None;
+                self.program.served();
                 self.tell("R");
             }
             HostSays::Ping => host.say(KeeperSays::Pong),
-            HostSays::Reexec => refuse(host, "reexec is not supported by this version"),
+            HostSays::Reexec { program } => self.begin_change(program),
             HostSays::Replace => self.replace_host(),
             HostSays::Fatal { .. } | HostSays::Bye | HostSays::Forget { .. } | HostSays::Drop { .. } => {
                 self.note(message)
@@ -152,10 +155,13 @@ impl Keeper {
             }
         }
         let host = self.host.take()?;
+        self.abandon_change();
+        self.away_since.get_or_insert_with(Instant::now);
         if host.bye || (self.shutdown && self.sessions.is_empty()) {
             return Some(ExitCode::SUCCESS);
         }
         let how = match status {
+            _ if self.replace => "the host is replaced".to_owned(),
             Some(Status::Code(code)) => format!("the host exited with {code}"),
             Some(Status::Signal(signal)) => format!("the host was killed by signal {signal}"),
             _ => "the host ended".to_owned(),
@@ -178,7 +184,8 @@ impl Keeper {
             self.tell(&shorten(why));
             return Some(ExitCode::FAILURE);
         }
-        let wanted = std::mem::take(&mut self.replace).then_some(Duration::ZERO);
+        let reverted = life.is_zero() && self.program.failed(why);
+        let wanted = (std::mem::take(&mut self.replace) || reverted).then_some(Duration::ZERO);
         let needed = held && !self.shutdown; // one that can't even end them isn't waited for
         match wanted.or_else(|| self.backoff.after(life, needed)) {
             Some(delay) => {

@@ -117,6 +117,16 @@ impl Sessions {
         self.held.get(&id)
     }
 
+    /// What is held.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.held.iter().map(|(id, session)| (*id, session))
+    }
+
+    /// As it was held before.
+    pub(super) fn restore(&mut self, id: SessionId, session: Session) {
+        self.held.insert(id, session);
+    }
+
     /// From a dead keeper.
     pub(super) fn adopt(&mut self, holding: Holding, [master, ring, opaque, pidfd]: [OwnedFd; 4]) {
         let Holding { id, run, process, exit, forgotten } = holding;

@@ -12,7 +12,7 @@ use std::{
 };
 
 /// The version of the folder as a whole.
-const VERSION: u32 = 1;
+pub const VERSION: u32 = 1;
 const VERSION_WORDS: &str = "termalive state, version ";
 
 /// The store's end, with what failed.
@@ -37,7 +37,7 @@ pub(super) fn prepare(state: &Path, options: &Options) -> Result<(), StoreDown> 
 }
 
 /// True when a store is there, of a version that is read here.
-pub(super) fn is_there(state: &Path) -> Result<bool, StoreDown> {
+pub fn is_there(state: &Path) -> Result<bool, StoreDown> {
     match fs::read_to_string(state.join("version")) {
         Ok(text) => check_version(state, &text).map(|()| true),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),

@@ -33,6 +33,7 @@ use crate::model::{Record, Seq, SessionId};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use counters::Counters;
+pub use disk::{VERSION as STORE_VERSION, is_there as is_store};
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
 pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};

@@ -172,6 +172,12 @@ impl Writer {
         queued
     }
 
+    /// Returns when all that was pushed before survives a power loss.
+    pub async fn flush(&self) -> Result<(), Stopped> {
+        self.0.inbox.call(|calls| calls.sync = true);
+        self.commit(MetaBatch::new()).await // changes are applied after the sync
+    }
+
     /// What is counted on the way.
     pub fn counters(&self) -> &Counters {
         &self.0.counters

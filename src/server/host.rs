@@ -1,6 +1,7 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
 
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
+use super::{preflight::Origin, reload::Reloads};
 use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
@@ -29,7 +30,7 @@ const MAX_CONNECTIONS: usize = 4096;
 const EXIT_STORE: i32 = 70;
 
 /// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
-pub fn host_main(paths: &Paths, config: Config) -> bool {
+pub fn host_main(paths: &Paths, config: Config, origin: Option<Origin>) -> bool {
     give_memory_back();
     start_tracing(&config, paths);
     let (link, handover) = match take_over() {
@@ -39,7 +40,7 @@ pub fn host_main(paths: &Paths, config: Config) -> bool {
             return false;
         }
     };
-    match serve(paths, config, link.clone(), handover) {
+    match serve(paths, config, link.clone(), handover, origin) {
         Ok(()) => true,
         Err(e) => {
             tracing::error!("{e}");
@@ -111,9 +112,9 @@ fn say_unknown(store: &SegmentStore, meta: &Meta) -> Result<(), StoreDown> {
     Ok(())
 }
 
-fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Result<(), String> {
+fn serve(paths: &Paths, config: Config, link: Link, handover: Handover, origin: Option<Origin>) -> Result<(), String> {
     let began = Instant::now();
-    let Handover { generation, keeper_pid, lock, sessions } = handover;
+    let Handover { generation, keeper_pid, lock, sessions, away, reverted } = handover;
     let held = sessions.len();
     let opened = open(paths, &config, sessions).map_err(|e| e.to_string())?;
     let listener =
@@ -121,13 +122,21 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Resul
     let tcp = tcp::bind(paths, &config.http, generation == 1)?;
     let facts = Facts {
         generation,
+        away: away.map(|away| away + began.elapsed()),
+        reverted,
         keeper_pid: Arc::new(AtomicU32::new(keeper_pid)),
         since: began,
         state_dir: paths.state.display().to_string(),
         socket: paths.socket.display().to_string(),
         tcp: tcp::Serving::default(),
     };
-    let host = Host { config: Arc::new(config), link: link.clone(), facts: Arc::new(facts), uri: paths.uri().into() };
+    let host = Host {
+        config: Arc::new(config),
+        link: link.clone(),
+        facts: Arc::new(facts),
+        uri: paths.uri().into(),
+        reloads: Arc::new(Reloads::new(link.clone(), origin)),
+    };
     let result = actix::System::new().block_on(async move {
         link.adopted();
         tracing::info!(generation, held, sessions = opened.births.len(), took = ?began.elapsed(), "the host is up");
@@ -145,6 +154,7 @@ struct Host {
     link: Link,
     facts: Arc<Facts>,
     uri: Arc<str>,
+    reloads: Arc<Reloads>,
 }
 
 impl Host {
@@ -173,6 +183,7 @@ impl Host {
             asks: Arc::default(),
             requests: Requests::default(),
             local: auth::Local::default(),
+            reloads: self.reloads.clone(),
             health: Arc::new(Health::new(writer.clone(), self.link.clone())),
             gate: tcp.as_ref().map(|bound| bound.gate.clone()),
         };
@@ -184,9 +195,10 @@ impl Host {
         let handle = server.handle();
         let serving = actix_rt::spawn(server);
         self.link.ready();
-        let why = shutdown.asked().await;
-        if let Why::Broken(reason) = why {
-            return Err(reason);
+        match shutdown.asked().await {
+            Why::Broken(reason) => return Err(reason),
+            Why::Reload => return self.reloads.leave(&writer).await,
+            Why::Asked => {}
         }
         if let Err(e) = supervisor.send(StopAll).await {
             tracing::error!(error = %e, "the supervisor is gone");
@@ -243,6 +255,7 @@ impl Host {
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
                 screens: Screens::start(),
+                boot: crate::pty::boot_id().map(Into::into),
             };
             Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })

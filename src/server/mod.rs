@@ -17,6 +17,8 @@ mod hostlog;
 mod lobby;
 mod metrics;
 mod names;
+mod preflight;
+mod reload;
 mod look;
 mod resolve;
 mod routes;
@@ -31,6 +33,7 @@ mod watching;
 mod ws;
 
 pub use host::{host_main, store_options};
+pub use preflight::{Origin, VERB as PREFLIGHT, say as preflight};
 
 use crate::config::Config;
 use crate::log::{EventLog, Meta, SegmentStore};
@@ -40,7 +43,7 @@ use crate::wire::{ApiError, Code, ErrorBody};
 use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// What every handler may use.
@@ -60,11 +63,15 @@ pub(crate) struct App {
     asks: Arc<asks::Asks>,
     changes: Arc<Changes>,
     searches: Arc<Semaphore>,
+    reloads: Arc<reload::Reloads>,
 }
 
 /// What doesn't change while a host runs.
 pub(crate) struct Facts {
     generation: u64,
+    /// How long no host answered before this one.
+    away: Option<Duration>,
+    reverted: Option<String>,
     keeper_pid: Arc<std::sync::atomic::AtomicU32>,
     since: Instant,
     state_dir: String,

@@ -1,6 +1,6 @@
 //! Which path is which verb.
 
-use super::{App, attach, events, follow, health, metrics, screen, search, sessions, turns, typing, ws};
+use super::{App, attach, events, follow, health, metrics, reload, screen, search, sessions, turns, typing, ws};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -15,6 +15,7 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/version", web::get().to(version))
             .route("/status", web::get().to(status))
             .route("/stop", web::post().to(stop))
+            .route("/reload", web::post().to(reload::reload))
             .route("/search", web::get().to(search::search))
             .route("/events", web::get().to(events::events))
             .route("/sessions", web::get().to(sessions::list))
@@ -62,6 +63,8 @@ async fn status(app: web::Data<App>) -> Result<HttpResponse, ApiError> {
         keeper_pid: app.facts.keeper_pid.load(Ordering::Relaxed),
         generation: app.facts.generation,
         uptime_ms: u64::try_from(app.facts.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        away_ms: app.facts.away.and_then(|away| u64::try_from(away.as_millis()).ok()),
+        reverted: app.facts.reverted.clone(),
         sessions: live,
         state_dir: app.facts.state_dir.clone(),
         socket: app.facts.socket.clone(),

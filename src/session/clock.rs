@@ -3,7 +3,6 @@
 //! The only place in `session` that reads a clock. Everything pure gets its stamps.
 
 use crate::model::{LogTime, Stamp, Wall};
-use rustix::time::{ClockId, clock_gettime};
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,12 +47,6 @@ impl Clock {
 pub fn wall_now() -> Wall {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Wall(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
-}
-
-/// When the machine was started, by the wall clock as it goes now.
-pub(super) fn booted() -> Wall {
-    let up = clock_gettime(ClockId::Boottime);
-    Wall(wall_now().0.saturating_sub(up.tv_sec.saturating_mul(1_000_000)))
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use tokio::sync::watch;
 pub enum Why {
     /// Someone asked for it: sessions end in order.
     Asked,
+    /// Another host takes over: sessions go on.
+    Reload,
     /// There is no keeper any more: this process ends at once, and says this.
     Broken(String),
 }

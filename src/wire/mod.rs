@@ -6,6 +6,7 @@ mod attach;
 mod error;
 mod events;
 mod follow;
+mod reload;
 mod screen;
 mod search;
 mod session;
@@ -17,6 +18,7 @@ pub use events::{Change, EventsQuery};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };
+pub use reload::{Reload, Reloading};
 pub use screen::{Screen, ScreenCursor, ScreenFormat, ScreenQuery};
 pub use search::{SearchHit, SearchQuery};
 pub use session::{

@@ -6,7 +6,7 @@ use serde_json::json;
 use std::{fs, os::unix::fs::PermissionsExt};
 use termalive::model::RawString;
 
-type Case = (&'static str, fn());
+pub(crate) type Case = (&'static str, fn());
 
 pub(crate) const CASES: &[Case] = &[
     ("runs_end_as_they_end", runs_end_as_they_end),
@@ -317,7 +317,7 @@ fn a_binary_that_was_replaced_is_no_trouble() {
 fn what_is_not_understood_is_refused() {
     let mut world = World::start("host-strange");
     let mut host = world.host();
-    for wanted in ["unknown variant `dance`", "not understood", "protocol 0", "not supported", "\"protocol\":1"] {
+    for wanted in ["unknown variant `dance`", "not understood", "protocol 0", "can't be now", "\"protocol\":1"] {
         let answer = host.expect("answer");
         assert!(answer["text"].as_str().unwrap().contains(wanted), "no {wanted} in {answer}");
     }

@@ -72,7 +72,7 @@ pub(crate) fn strange(control: &OsStr) -> ExitCode {
     let mut out = std::os::unix::net::UnixStream::connect(control).unwrap();
     let mut tell = |what: Value| writeln!(out, "{what}").unwrap();
     tell(json!({"event": "hello"}));
-    for text in [r#"{"say":"dance"}"#, "\0", r#"{"say":"hello","protocol":0}"#, r#"{"say":"reexec"}"#] {
+    for text in [r#"{"say":"dance"}"#, "\0", r#"{"say":"hello","protocol":0}"#, r#"{"say":"reexec","program":"/x"}"#] {
         say(text);
         tell(json!({"event": "answer", "text": hear()}));
     }
@@ -119,6 +119,10 @@ impl Host {
                 self.link.drop_session(id).await;
             }
             "replace" => self.link.replace().await,
+            "reexec" => {
+                let done = self.link.reexec(order["program"].as_str().unwrap().into()).await;
+                self.tell(json!({"event": "reexeced", "why": done.err()})).await;
+            }
             "type" => {
                 let master = self.masters.borrow()[&id].clone();
                 rustix::io::write(&master, order["text"].as_str().unwrap().as_bytes()).unwrap();
