@@ -6,6 +6,7 @@ use crate::config::{Config, LogFormat, Paths};
 use crate::keeper::{Handover, Link, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
+use crate::pty::cgroup;
 use crate::session::screen::Screens;
 use crate::session::{Birth, Changes, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
@@ -84,6 +85,7 @@ pub fn store_options(config: &Config) -> Options {
 }
 
 fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
+    cgroup::sweep();
     // sessions that live wait for us; their last host wrote a moment ago
     let options = Options { fresh_segment: held.is_empty(), ..store_options(config) };
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
