@@ -24,6 +24,7 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod reading;
 mod reload;
 mod replay;
 mod reply;
