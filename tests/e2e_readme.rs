@@ -42,6 +42,7 @@ const PAGES: [Page; 5] = [
         &[
             &["version ", "host ", "under keeper "],
             &["session"],
+            &["begun\ngoing on\n", "restart with:  echo going on", "[2,true]"],
             &["the host is up"],
             &["worth keeping\nworth keeping\n"],
             &["has taken over from", "\n1\nbegun\n"],

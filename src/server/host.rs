@@ -20,7 +20,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Instant;
-use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
@@ -179,7 +178,7 @@ impl Host {
             shutdown: shutdown.clone(),
             facts: self.facts,
             changes,
-            searches: Arc::new(Semaphore::new(search::AT_ONCE)),
+            searches: Arc::new(search::Searches::new()),
             asks: Arc::default(),
             requests: Requests::default(),
             local: auth::Local::default(),
