@@ -316,12 +316,12 @@ fn a_host_started_inside_a_session_is_no_part_of_it() {
     host.sh(
         "inside",
         &format!(
-            "unset TERMALIVE_HOST; TERMALIVE_HOME={} {} new s -- cat; exec cat",
+            "unset TERMALIVE_HOST; TERMALIVE_HOME={} {} new s -- cat; echo made; exec cat",
             other.home().display(),
             binary().display()
         ),
     );
-    wait_for("the other host", || other.status());
+    host.wait_text("inside", "^made$"); // while that command runs, what it starts is its child
     other.wait_state("s", "running");
     host.ok(["kill", "inside"]);
     assert!(alive(other.keeper_pid()) && alive(other.host_pid()));
