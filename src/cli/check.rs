@@ -2,7 +2,7 @@
 //!
 //! Pure. Each refusal is one sentence that says how to write it; clap puts the option's name before it.
 
-use crate::model::{Cursor, parse_duration};
+use crate::model::{Cursor, parse_duration, signal_name, signal_number};
 use crate::terminal::keys::{KeyError, key_bytes};
 use jiff::Timestamp;
 use std::{net::SocketAddr, time::Duration};
@@ -12,6 +12,8 @@ pub(super) type Pair = (String, String);
 
 /// The longest label key or value. 256 bytes: a path or a commit fits, a file doesn't.
 const LABEL_MAX: usize = 256;
+/// The shortest watchdog: rows are judged when they have stood for 100 ms.
+const WATCHDOG_MIN: Duration = Duration::from_millis(100);
 
 /// `--label k=v`.
 pub(super) fn label(text: &str) -> Result<Pair, String> {
@@ -30,6 +32,12 @@ pub(super) fn duration_text(text: &str) -> Result<String, String> {
 /// A duration.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// `--watchdog 5m`: shorter is any pause.
+pub(super) fn watchdog(text: &str) -> Result<Duration, String> {
+    let refuse = || format!("bad watchdog {text:?}: it takes any pause for a hang: write a duration of 100ms or more");
+    Some(duration(text)?).filter(|quiet| *quiet >= WATCHDOG_MIN).ok_or_else(refuse)
 }
 
 /// `--backoff 1s..60s`.
@@ -86,21 +94,9 @@ pub(super) fn key(text: &str) -> Result<String, String> {
     })
 }
 
-const SIGNALS: [&str; 20] = [
-    "HUP", "INT", "QUIT", "ABRT", "KILL", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "STOP", "TSTP",
-    "TTIN", "TTOU", "WINCH", "URG", "IO", "PWR",
-];
-/// The highest signal number.
-const SIGNAL_MAX: u8 = 64;
-
-/// `--signal`: a name with or without SIG, in any case, or a number; given on in capitals without SIG.
+/// `--signal`: a name with or without SIG, in any case, or a number; given on as its name.
 pub(super) fn signal(text: &str) -> Result<String, String> {
-    let name = text.to_ascii_uppercase();
-    let name = name.strip_prefix("SIG").unwrap_or(&name);
-    let number = name.parse::<u8>().is_ok_and(|n| (1..=SIGNAL_MAX).contains(&n));
-    (number || SIGNALS.contains(&name))
-        .then(|| name.to_owned())
-        .ok_or_else(|| format!("unknown signal {text:?}: write INT, TERM, USR1, 15, …"))
+    signal_number(text).map(signal_name).map_err(|e| e.to_string())
 }
 
 /// `--listen`.
@@ -136,6 +132,7 @@ mod tests {
     #[test]
     fn values_are_checked() {
         table(label, &["a=b", "a=", "team/x=a=b"], &["a", "=b", "", "a b=c", "a=\x1b"]);
+        table(watchdog, &["100ms", "5m", "30"], &["", "0", "99ms", "x"]);
         table(backoff, &["1s..60s", "1..1", "500ms..2m"], &["1s", "2s..1s", "..", "1s..x"]);
         table(
             since,

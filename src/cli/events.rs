@@ -16,7 +16,7 @@ pub(super) struct EventsArgs {
     /// Go on after this line: the id of the last one that came
     #[arg(long, value_name = "ID")]
     since: Option<String>,
-    /// These types alone: session, created, starting, started, resized, turn, exited, restarting, failed, removed
+    /// These types alone: session, created, starting, started, resized, turn, hung, exited, restarting, failed, removed
     #[arg(long = "type", value_name = "TYPE,…", value_delimiter = ',', value_parser = check_type)]
     types: Vec<String>,
 }

@@ -54,6 +54,18 @@ pub(super) struct NewArgs {
     /// See --max-restarts [default: 10m]
     #[arg(long, value_name = "D", value_parser = check::duration, requires = "restart")]
     within: Option<Duration>,
+    /// What runs after the first execute, such as "claude --continue" [default: the same command]
+    #[arg(long, value_name = "STRING")]
+    restart_command: Option<String>,
+    /// What asks it to end, then KILL, such as INT [default: HUP, then TERM, then KILL]
+    #[arg(long, value_name = "SIGNAL", value_parser = check::signal)]
+    stop_signal: Option<String>,
+    /// How long it may take to end before it is killed
+    #[arg(long, value_name = "D", value_parser = check::duration)]
+    stop_timeout: Option<Duration>,
+    /// Restart it when it is at work on what was sent and prints nothing for so long
+    #[arg(long, value_name = "D", value_parser = check::watchdog)]
+    watchdog: Option<Duration>,
     /// No error when it lives already and agrees
     #[arg(long)]
     exist_ok: bool,
@@ -146,8 +158,12 @@ pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure
     for pair in &args.env {
         set_env.extend(variable(pair.as_bytes()).map_err(wrong)?);
     }
-    if args.command.as_deref().is_some_and(|command| command.trim().is_empty()) {
+    let is_blank = |command: &Option<String>| command.as_deref().is_some_and(|command| command.trim().is_empty());
+    if is_blank(&args.command) {
         return Err(wrong("the command is empty (leave --command out for $SHELL)"));
+    }
+    if is_blank(&args.restart_command) {
+        return Err(wrong("the restart command is empty (leave --restart-command out for the same command)"));
     }
     Ok(NewSession {
         name: args.name.to_string(),
@@ -167,13 +183,17 @@ pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure
         size: args.size,
         labels: args.labels.into_iter().collect(),
         restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
-        restart_command: None,
-        stop_signal: None,
-        stop_timeout_ms: None,
-        watchdog_ms: None,
+        restart_command: args.restart_command,
+        stop_signal: args.stop_signal,
+        stop_timeout_ms: args.stop_timeout.map(millis),
+        watchdog_ms: args.watchdog.map(millis),
         exist_ok: args.exist_ok,
         fresh: args.fresh,
     })
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn policy(

@@ -65,6 +65,9 @@ fn describe(event: &Event) -> Option<(&'static str, Value)> {
         Event::Restarting { run, after } => {
             ("restarting", json!({"run": run, "after_ms": u64::try_from(after.as_millis()).unwrap_or(u64::MAX)}))
         }
+        Event::Hung { run, quiet } => {
+            ("hung", json!({"run": run, "quiet_ms": u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)}))
+        }
         Event::Gap { from, to, reason } => ("gap", json!({"from_seq": from, "to_seq": to, "reason": reason})),
         Event::Span { kind, length } => {
             ("span", json!({"kind": kind, "length_ms": u64::try_from(length.as_millis()).unwrap_or(u64::MAX)}))

@@ -20,6 +20,7 @@ mod reply;
 mod rewrite;
 mod search;
 mod tail;
+mod work;
 mod writer;
 
 pub use lines::timestamp;
@@ -29,3 +30,4 @@ pub use plan::{Before, Bound, End, Frame, MAX_LINES, Plan, exit_code};
 pub use reader::Reader;
 pub use reply::{MAX_REPLY, ReplyText, TooLong, again};
 pub use search::{Begin, Found, MAX_CONTEXT, Pattern, Search, Side};
+pub use work::AtWork;

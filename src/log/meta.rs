@@ -45,6 +45,12 @@ pub struct SessionMeta {
     pub removed: bool,
     /// The most records its ring can hold: numbering jumps by so many after a power loss.
     pub ring_records: u64,
+    /// The first run with this spec; later ones execute its restart command.
+    #[serde(default)]
+    pub first_run: u32,
+    /// The machine's boot in which its newest run was begun, where that is known: pids mean nothing in another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
 }
 
 impl SessionMeta {

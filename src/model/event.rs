@@ -118,13 +118,14 @@ pub enum Kind {
     Restarting = 8,
     Gap = 9,
     Span = 10,
+    Hung = 11,
 }
 
 impl Kind {
     /// From its byte on disk.
     pub fn from_u8(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Output, Input, Typed, Resize, Starting, Started, Exited, Restarting, Gap, Span]
+        [Output, Input, Typed, Resize, Starting, Started, Exited, Restarting, Gap, Span, Hung]
             .into_iter()
             .find(|k| *k as u8 == byte)
     }
@@ -230,6 +231,13 @@ pub enum Event {
         kind: SpanKind,
         /// How long.
         length: Duration,
+    },
+    /// A run was at work without output for too long (`--watchdog`): it is ended, and that is a failure.
+    Hung {
+        /// Which.
+        run: u32,
+        /// How long nothing came.
+        quiet: Duration,
     },
 }
 
@@ -339,6 +347,7 @@ impl Event {
             Event::Restarting { .. } => Kind::Restarting,
             Event::Gap { .. } => Kind::Gap,
             Event::Span { .. } => Kind::Span,
+            Event::Hung { .. } => Kind::Hung,
         };
         #[expect(clippy::expect_used, reason = "no map with non-string keys and no failing Serialize among the events")]
         let body = serde_json::to_vec(self).expect("an event is always JSON");
@@ -398,6 +407,7 @@ mod tests {
             Event::Restarting { run: 2, after: Duration::from_millis(1500) },
             Event::Gap { from: Seq(1), to: Seq(9), reason: GapReason::HostLost },
             Event::Span { kind: SpanKind::Downtime, length: Duration::from_secs(1) },
+            Event::Hung { run: 1, quiet: Duration::from_secs(300) },
         ];
         for event in events {
             let (kind, body) = event.encode();

@@ -7,6 +7,7 @@ mod event;
 mod exit;
 mod id;
 mod raw;
+mod signal;
 mod spec;
 mod state;
 
@@ -18,7 +19,8 @@ pub use event::{
 pub use exit::Exit;
 pub use id::{Key, Name, NameError, Process, SessionId};
 pub use raw::RawString;
-pub use spec::{Restart, RestartMode, Size, SizeError, Spec};
+pub use signal::{SignalError, signal_name, signal_number};
+pub use spec::{Care, Program, Restart, RestartMode, Size, SizeError, Spec};
 pub use state::State;
 
 /// Binary kilobyte, for bounds.

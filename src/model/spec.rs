@@ -25,6 +25,47 @@ pub struct Spec {
     pub labels: BTreeMap<String, String>,
     /// What happens when a run ends.
     pub restart: Restart,
+    /// How its runs are looked after. (Older stores don't have it.)
+    #[serde(default)]
+    pub care: Care,
+}
+
+/// How a session's runs are looked after: what later ones execute, how one is asked to end, when one hangs.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Care {
+    /// What runs after the first execute; without it what the first did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Program>,
+    /// The signal that asks a run to end; without it HUP, then TERM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<i32>,
+    /// How long a run may take to end before it is killed; without it the host's grace times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout: Option<Duration>,
+    /// A run that is at work without output for so long hangs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Duration>,
+}
+
+/// A command, resolved.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Program {
+    /// As the user wrote it.
+    pub command: String,
+    /// What is executed; `argv[0]` is what the program sees as its name.
+    pub argv: Vec<RawString>,
+    /// The file that is executed.
+    pub program: RawString,
+}
+
+impl Spec {
+    /// What a run executes: its arguments and its file. `later`: it isn't the first one with this spec.
+    pub fn executed(&self, later: bool) -> (&[RawString], &RawString) {
+        match &self.care.again {
+            Some(again) if later => (&again.argv, &again.program),
+            _ => (&self.argv, &self.program),
+        }
+    }
 }
 
 /// Columns and rows of a terminal.
@@ -102,6 +143,21 @@ impl Default for Restart {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spec_of_an_older_store_is_read_and_later_runs_execute_the_restart_command() {
+        let old = r#"{"command":"cat","argv":["cat"],"program":"/bin/cat","cwd":"/","env":[],"umask":18,
+            "size":{"cols":80,"rows":24},"labels":{},"restart":{"mode":"always","backoff_min":{"secs":1,"nanos":0},
+            "backoff_max":{"secs":60,"nanos":0},"max_restarts":5,"within":{"secs":600,"nanos":0}}}"#;
+        let mut spec: Spec = serde_json::from_str(old).unwrap();
+        assert_eq!(spec.care, Care::default());
+        let file = |spec: &Spec, later| spec.executed(later).1.lossy();
+        assert_eq!((file(&spec, false), file(&spec, true)), ("/bin/cat".into(), "/bin/cat".into()));
+        spec.care.again = Some(Program { command: "tac".into(), argv: vec!["tac".into()], program: "/bin/tac".into() });
+        assert_eq!((file(&spec, false), file(&spec, true)), ("/bin/cat".into(), "/bin/tac".into()));
+        let kept = serde_json::to_string(&spec).unwrap();
+        assert_eq!(serde_json::from_str::<Spec>(&kept).unwrap(), spec);
+    }
 
     #[test]
     fn sizes_are_checked() {

@@ -1,9 +1,11 @@
-//! What happens when a run ends: restart, after which delay, or not.
+//! What happens when a run ends: restart, after which delay, or not; and when a run is looked at that may hang.
 //!
 //! Pure: the policy, the history and a random number in, a decision out. The session's actor asks, the supervisor carries
 //! it out.
 
-use crate::model::{LogTime, Restart, RestartMode, Status};
+pub mod watchdog;
+
+use crate::model::{LogTime, Restart, RestartMode};
 use std::time::Duration;
 
 /// What becomes of a session whose run has ended.
@@ -17,11 +19,11 @@ pub enum Decision {
     GiveUp,
 }
 
-/// Decides. `wanted`: someone asked for the end. `restarts`: when earlier restarts of this session were decided.
+/// Decides. `failed`: the run ended as none should. `wanted`: someone asked for the end. `restarts`: when earlier restarts of this session were decided.
 /// `jitter`: 0 to 1; delays of many sessions that ended together shall differ.
 pub fn decide(
     policy: &Restart,
-    status: Status,
+    failed: bool,
     wanted: bool,
     restarts: &[LogTime],
     now: LogTime,
@@ -29,7 +31,7 @@ pub fn decide(
 ) -> Decision {
     let again = match policy.mode {
         RestartMode::Never => false,
-        RestartMode::OnFailure => status.is_failure(),
+        RestartMode::OnFailure => failed,
         RestartMode::Always => true,
     };
     if wanted || !again {
@@ -54,6 +56,8 @@ fn backoff(policy: &Restart, n: u32, jitter: f64) -> Duration {
 mod tests {
     use super::*;
 
+    use crate::model::Status;
+
     const SECOND: u64 = 1_000_000_000;
 
     fn policy(mode: RestartMode) -> Restart {
@@ -73,7 +77,7 @@ mod tests {
             (Always, ok, false, true),
             (Always, ok, true, false),
         ] {
-            let decision = decide(&policy(mode), status, wanted, &[], LogTime(0), 0.5);
+            let decision = decide(&policy(mode), status.is_failure(), wanted, &[], LogTime(0), 0.5);
             assert_eq!(matches!(decision, Decision::Restart(_)), again, "{mode:?} {status:?} wanted={wanted}");
         }
     }
@@ -85,26 +89,23 @@ mod tests {
         let mut delays = vec![];
         for k in 0..3 {
             let now = LogTime(k * SECOND);
-            match decide(&policy, Status::Code(1), false, &restarts, now, [1.0, 0.0, 0.5][k as usize]) {
+            match decide(&policy, true, false, &restarts, now, [1.0, 0.0, 0.5][k as usize]) {
                 Decision::Restart(d) => delays.push(d),
                 other => panic!("{other:?} at {k}"),
             }
             restarts.push(now);
         }
         assert!(delays.windows(2).all(|w| w[0] < w[1]), "{delays:?}");
-        assert_eq!(decide(&policy, Status::Code(1), false, &restarts, LogTime(3 * SECOND), 0.5), Decision::GiveUp);
+        assert_eq!(decide(&policy, true, false, &restarts, LogTime(3 * SECOND), 0.5), Decision::GiveUp);
         let later = LogTime(601 * SECOND);
-        assert!(
-            matches!(decide(&policy, Status::Code(1), false, &restarts, later, 0.5), Decision::Restart(_)),
-            "forgiven"
-        );
+        assert!(matches!(decide(&policy, true, false, &restarts, later, 0.5), Decision::Restart(_)), "forgiven");
     }
 
     #[test]
     fn a_delay_has_a_longest() {
         let policy = Restart { max_restarts: 100, mode: RestartMode::Always, ..Restart::default() };
         let many = vec![LogTime(0); 40];
-        match decide(&policy, Status::Code(1), false, &many, LogTime(1), 1.0) {
+        match decide(&policy, true, false, &many, LogTime(1), 1.0) {
             Decision::Restart(d) => assert!(d <= policy.backoff_max.mul_f64(1.11), "{d:?}"),
             other => panic!("{other:?}"),
         }

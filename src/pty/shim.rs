@@ -41,7 +41,8 @@ pub struct ShimSpec {
 impl ShimSpec {
     /// A session's spec with the variables every session has: `TERM`, `TERMALIVE_SESSION`, `TERMALIVE_SESSION_ID`,
     /// and `TERMALIVE_HOST` (the URI of the host's socket). They win over what the caller's environment has.
-    pub fn new(spec: &Spec, name: &Name, id: SessionId, host: &str) -> ShimSpec {
+    /// `later`: the run isn't the first one with this spec.
+    pub fn new(spec: &Spec, later: bool, name: &Name, id: SessionId, host: &str) -> ShimSpec {
         let id = id.to_string();
         let own = [
             ("TERM", "xterm-256color"),
@@ -49,10 +50,11 @@ impl ShimSpec {
             (ID_VARIABLE, &id),
             ("TERMALIVE_HOST", host),
         ];
+        let (argv, program) = spec.executed(later);
         let caller = spec.env.iter().filter(|(k, _)| own.iter().all(|(name, _)| k.0 != name.as_bytes())).cloned();
         ShimSpec {
-            argv: spec.argv.clone(),
-            program: spec.program.clone(),
+            argv: argv.to_vec(),
+            program: program.clone(),
             cwd: spec.cwd.clone(),
             env: caller.chain(own.iter().map(|(k, v)| ((*k).into(), (*v).into()))).collect(),
             umask: spec.umask,
@@ -222,8 +224,9 @@ mod tests {
             size: Size { cols: 80, rows: 24 },
             labels: Default::default(),
             restart: Default::default(),
+            care: Default::default(),
         };
-        let shim = ShimSpec::new(&spec, &"n".parse().unwrap(), SessionId([1; 16]), "unix:///s");
+        let shim = ShimSpec::new(&spec, false, &"n".parse().unwrap(), SessionId([1; 16]), "unix:///s");
         let shown: Vec<_> = shim.env.iter().map(|(k, v)| format!("{}={}", k.lossy(), v.lossy())).collect();
         let id = format!("{ID_VARIABLE}={}", "01".repeat(16));
         assert_eq!(shown, ["A=1", "TERM=xterm-256color", "TERMALIVE_SESSION=n", &id, "TERMALIVE_HOST=unix:///s"]);

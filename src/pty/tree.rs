@@ -36,11 +36,21 @@ const UNSURE_BOUND: Duration = Duration::from_millis(500);
 /// Deaths waited for at once: one is enough to look again, more only cost descriptors.
 const WATCHED: usize = 64;
 
-/// Ends processes: HUP, TERM, KILL with `grace` between them, or without one KILL at once. `done` gets how many don't
-/// end even so (0: nothing is left), or why it can't be tried. It is called on another thread and must not wait.
-pub fn end(target: Target, grace: Option<Duration>, done: impl FnOnce(io::Result<usize>) + Send + 'static) {
+/// How a tree is asked to end before SIGKILL takes what is left of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Manner {
+    /// SIGKILL at once.
+    AtOnce,
+    /// HUP, TERM, KILL, with so much between them.
+    Usual(Duration),
+    /// This signal, and after so long KILL.
+    Signal(i32, Duration),
+}
+
+/// Ends processes in the given manner. `done` gets how many don't end even so (0: nothing is left), or why it can't be tried. It is called on another thread and must not wait.
+pub fn end(target: Target, manner: Manner, done: impl FnOnce(io::Result<usize>) + Send + 'static) {
     let (since, told, done) = (Instant::now(), HashSet::new(), Box::new(done));
-    let ending = Ending { target, grace, since, sent: None, empty_since: None, told, done };
+    let ending = Ending { target, manner, since, sent: None, empty_since: None, told, done };
     let mut queue = queue();
     queue.new.push(ending);
     if queue.works {
@@ -59,7 +69,7 @@ pub fn end(target: Target, grace: Option<Duration>, done: impl FnOnce(io::Result
 /// Kills, and waits until nothing is left; says how many don't end.
 pub fn kill(target: Target) -> io::Result<usize> {
     let (done, ended) = mpsc::channel();
-    end(target, None, move |left| drop(done.send(left)));
+    end(target, Manner::AtOnce, move |left| drop(done.send(left)));
     ended.recv().unwrap_or_else(|_| Err(io::Error::other("the thread that ends processes died")))
 }
 
@@ -75,7 +85,7 @@ pub fn signal(process: &Process, signal: i32) -> io::Result<bool> {
 /// A tree that is to end.
 struct Ending {
     target: Target,
-    grace: Option<Duration>,
+    manner: Manner,
     since: Instant,
     /// The signal its processes got last.
     sent: Option<Signal>,
@@ -146,7 +156,7 @@ fn work() {
 impl Ending {
     /// Nothing when it is over. `killed`: somebody was, who may have forked before.
     fn step(mut self, census: &io::Result<Census>, living: &mut Vec<OwnedFd>, killed: &mut bool) -> Option<Ending> {
-        let late = self.since.elapsed() > self.grace.unwrap_or_default() * 2 + KILL_BOUND;
+        let late = self.since.elapsed() > self.manner.kills_after().saturating_add(KILL_BOUND);
         let census = match census {
             Ok(census) => census,
             Err(e) if late => {
@@ -184,10 +194,26 @@ impl Ending {
     }
 
     fn wanted(&self) -> Signal {
-        match self.grace {
-            Some(grace) if self.since.elapsed() < grace => Signal::HUP,
-            Some(grace) if self.since.elapsed() < grace * 2 => Signal::TERM,
+        self.manner.wanted(self.since.elapsed())
+    }
+}
+
+impl Manner {
+    /// What is sent so long after the beginning.
+    fn wanted(self, elapsed: Duration) -> Signal {
+        match self {
+            Manner::Usual(grace) if elapsed < grace => Signal::HUP,
+            Manner::Usual(grace) if elapsed < grace.saturating_mul(2) => Signal::TERM,
+            Manner::Signal(signal, timeout) if elapsed < timeout => named(signal).unwrap_or(Signal::TERM),
             _ => Signal::KILL,
+        }
+    }
+
+    fn kills_after(self) -> Duration {
+        match self {
+            Manner::AtOnce => Duration::ZERO,
+            Manner::Usual(grace) => grace.saturating_mul(2),
+            Manner::Signal(_, timeout) => timeout,
         }
     }
 }
@@ -331,6 +357,20 @@ mod tests {
         assert_eq!(scan(Target::Tree(earlier, leader.id)), []);
         assert!(!signal(&earlier, libc::SIGKILL).unwrap());
         assert!(signal(&leader.root, libc::SIGKILL).unwrap());
+    }
+
+    #[test]
+    fn each_manner_ends_with_kill() {
+        let s = Duration::from_secs;
+        for (manner, wanted) in [
+            (Manner::AtOnce, [Signal::KILL; 4]),
+            (Manner::Usual(s(5)), [Signal::HUP, Signal::TERM, Signal::KILL, Signal::KILL]),
+            (Manner::Signal(libc::SIGINT, s(10)), [Signal::INT, Signal::INT, Signal::KILL, Signal::KILL]),
+            (Manner::Signal(libc::SIGINT, s(0)), [Signal::KILL; 4]),
+            (Manner::Signal(libc::SIGINT, Duration::MAX), [Signal::INT; 4]),
+        ] {
+            assert_eq!([0, 5, 10, 60].map(|at| manner.wanted(s(at))), wanted, "{manner:?}");
+        }
     }
 
     #[test]

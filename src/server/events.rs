@@ -217,6 +217,9 @@ fn describe(what: &What) -> (&'static str, Value) {
         What::Restarting { run, after } => {
             ("restarting", json!({"run": run, "after_ms": u64::try_from(after.as_millis()).unwrap_or(u64::MAX)}))
         }
+        What::Hung { run, quiet } => {
+            ("hung", json!({"run": run, "quiet_ms": u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX)}))
+        }
         What::Failed { reason } => ("failed", json!({"reason": reason})),
         What::Removed => ("removed", json!({})),
     }

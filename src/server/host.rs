@@ -3,7 +3,7 @@
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use super::{preflight::Origin, reload::Reloads};
 use crate::config::{Config, LogFormat, Paths};
-use crate::keeper::{Handover, Link, take_over};
+use crate::keeper::{Handover, Link, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::session::screen::Screens;
@@ -30,6 +30,7 @@ const EXIT_STORE: i32 = 70;
 
 /// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
 pub fn host_main(paths: &Paths, config: Config, origin: Option<Origin>) -> bool {
+    give_memory_back();
     start_tracing(&config, paths);
     let (link, handover) = match take_over() {
         Ok(taken) => taken,
@@ -252,6 +253,7 @@ impl Host {
                 ended: ctx.address().recipient(),
                 host_uri: self.uri.clone(),
                 screens: Screens::start(),
+                boot: crate::pty::boot_id().map(Into::into),
             };
             Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })

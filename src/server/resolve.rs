@@ -7,20 +7,17 @@ use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
 use crate::log::Meta;
-use crate::model::{Cursor, Event, Kind, LogTime, Seq, Wall, parse_duration};
+use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
 use crate::session::{LogView, Unreadable};
-use crate::stop::{Conditions, Input, Inputs};
+use crate::stop::{Conditions, Input};
 use crate::wire::{ApiError, Code, Content, FollowQuery};
 use std::time::Duration;
 
 /// A run is looked for in so many pages of so many bytes from a start on; a longer run without any event is the newest.
 const RUN_PAGES: usize = 64;
 const PAGE: usize = crate::model::MIB;
-/// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
-const MASK_PARTS: u16 = 8;
-const MASK_PAGE: usize = 128 * crate::model::KIB;
 
 /// Everything [`plan`] looks at.
 pub(super) struct Ground {
@@ -323,28 +320,5 @@ fn masks(ground: &Ground, start: &Start) -> Result<Vec<Input>, ApiError> {
         Some(mark) => mark.inputs.clone(),
         None => sum.inputs.iter().copied().filter(|seq| Cursor::at(*seq) < start.at).collect(),
     };
-    let mut inputs = Inputs::new();
-    for seq in seqs {
-        input(ground, seq, &mut inputs)?;
-    }
-    Ok(inputs.last())
-}
-
-/// Shows the parts of one input to `inputs`. Output may stand between them.
-fn input(ground: &Ground, seq: Seq, inputs: &mut Inputs) -> Result<(), ApiError> {
-    let mut left = 1;
-    for record in ground.view.read(seq, MASK_PAGE).map_err(unreadable)? {
-        if record.kind == Kind::Gap {
-            break; // it was lost
-        }
-        if let Ok(Event::Input { part, .. }) = record.event() {
-            left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
-            inputs.record(&record);
-            left = left.saturating_sub(1);
-        }
-        if left == 0 {
-            break;
-        }
-    }
-    Ok(())
+    ground.view.inputs(seqs).map_err(unreadable)
 }

@@ -1,7 +1,7 @@
 //! Making, showing and ending sessions.
 
 use super::{App, failed, no_answer};
-use crate::model::{Key, Name};
+use crate::model::{Key, Name, signal_number};
 use crate::session::messages::{Describe, End, Resize, SignalOnce};
 use crate::supervisor::{Create, Defaults, Find, Found, List, Remove, ResolveError, Restart, resolve};
 use crate::wire::{ApiError, Code, KillRequest, NewSession, ResizeRequest, SessionInfo};
@@ -105,7 +105,7 @@ pub(super) async fn signal(app: web::Data<App>, name: web::Path<String>, body: w
     let found = find(&app, &name).await?;
     may_end(&found, &name, body.from.as_deref(), body.force).await?;
     match &body.signal {
-        Some(signal) => found.addr.send(SignalOnce(signal_number(signal)?)).await.map_err(no_answer)??,
+        Some(signal) => found.addr.send(SignalOnce(signal_of(signal)?)).await.map_err(no_answer)??,
         None => found.addr.send(End { force: body.force, for_restart: false }).await.map_err(no_answer)??,
     }
     info(&app, &name).await
@@ -127,32 +127,6 @@ pub(super) async fn restart(app: web::Data<App>, name: web::Path<String>) -> Ans
     info(&app, &name).await
 }
 
-/// `INT`, `SIGINT`, `int` or `2`.
-fn signal_number(text: &str) -> Result<i32, ApiError> {
-    let upper = text.to_ascii_uppercase();
-    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
-    let known = [
-        ("HUP", libc::SIGHUP),
-        ("INT", libc::SIGINT),
-        ("QUIT", libc::SIGQUIT),
-        ("ABRT", libc::SIGABRT),
-        ("KILL", libc::SIGKILL),
-        ("USR1", libc::SIGUSR1),
-        ("USR2", libc::SIGUSR2),
-        ("PIPE", libc::SIGPIPE),
-        ("ALRM", libc::SIGALRM),
-        ("TERM", libc::SIGTERM),
-        ("CONT", libc::SIGCONT),
-        ("STOP", libc::SIGSTOP),
-        ("TSTP", libc::SIGTSTP),
-        ("TTIN", libc::SIGTTIN),
-        ("TTOU", libc::SIGTTOU),
-        ("WINCH", libc::SIGWINCH),
-    ];
-    let by_name = known.iter().find(|(n, _)| *n == name).map(|(_, number)| *number);
-    let by_number = name.parse::<i32>().ok().filter(|n| (1..=64).contains(n));
-    by_name.or(by_number).ok_or_else(|| {
-        let names: Vec<_> = known.iter().map(|(n, _)| *n).collect();
-        ApiError::new(Code::Usage, format!("bad signal {text:?}")).hint(format!("one of {}", names.join(" ")))
-    })
+fn signal_of(text: &str) -> Result<i32, ApiError> {
+    signal_number(text).map_err(|e| ApiError::new(Code::Usage, e.to_string()))
 }

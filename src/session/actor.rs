@@ -18,8 +18,9 @@ use super::typing::Tickets;
 use super::typist::Typist;
 use crate::keeper::Link;
 use crate::log::{EventLog, Feed, Meta, MetaBatch, SessionMeta, Writer};
-use crate::model::{Event, Process, Record, Seq, SessionId, Size, Status, format_duration};
+use crate::model::{Event, LogTime, Process, Record, Seq, SessionId, Size, Status, format_duration};
 use crate::pty::PtyFd;
+use crate::pty::tree::Target;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
 use crate::wire::{ApiError, Code, SessionInfo};
@@ -52,6 +53,8 @@ pub struct Services {
     pub tuning: Tuning,
     /// For those who watch all sessions.
     pub changes: Arc<Changes>,
+    /// The machine's boot, where it can be told.
+    pub boot: Option<Arc<str>>,
 }
 
 /// Times that the configuration sets.
@@ -86,6 +89,12 @@ pub struct SessionActor {
     pub(super) saved_at: u64,
     /// An exit that was heard of before the run was known to have started.
     pub(super) exit_at_birth: Option<Status>,
+    /// What a crash may have left of its processes.
+    pub(super) orphans: Option<Target>,
+    /// Its process was lost with the host and the keeper: what follows is yet to be decided.
+    pub(super) lost: bool,
+    /// The watchdog looked at the run after this progress, and found that it waits for somebody.
+    pub(super) judged: Option<LogTime>,
     /// `restart` was asked for: the end of this run is not the end of the session.
     pub(super) restarting: bool,
     /// Dropped without a word by a panic.
@@ -142,6 +151,9 @@ impl SessionActor {
             feed,
             io: None,
             exit_at_birth: None,
+            orphans: None,
+            lost: false,
+            judged: None,
             restarting: false,
             alive: Some(alive),
         }
@@ -245,6 +257,11 @@ impl SessionActor {
         format!("restarted {} times within {}: given up", policy.max_restarts, format_duration(policy.within))
     }
 
+    pub(super) fn hung_reason(&self) -> String {
+        let limit = self.meta.spec.care.watchdog.unwrap_or_default();
+        format!("at work without output for {}: ended by its watchdog", format_duration(limit))
+    }
+
     /// True while another run goes on or will come. (A process that outlived its run may still write; nobody waits for it.)
     pub(super) fn is_live(&self) -> bool {
         info::state(&self.sum, self.stage, self.reason.is_some()).is_live() || self.restarting
@@ -270,6 +287,7 @@ impl Actor for SessionActor {
         self.arm_reading(ctx);
         self.pump_typing(ctx);
         self.catch_up(ctx);
+        self.watch(ctx);
         self.answering.begin_at(self.sum.output);
     }
 }

@@ -4,15 +4,15 @@
 
 use super::actor::{Io, Services, SessionActor};
 use super::heart;
-use super::messages::{LeaderExited, RunEnded};
+use super::messages::LeaderExited;
 use super::stage::Stage;
-use super::summary::{Phase, Summary};
+use super::summary::{Phase, REMEMBERED_RESTARTS, Summary};
 use super::typist::{Job, Manner};
 use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
 use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, SpanKind, Status, Step, Wall};
-use crate::policy::Decision;
 use crate::pty::PtyFd;
+use crate::pty::tree::Target;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
@@ -135,10 +135,20 @@ impl SessionActor {
     }
 
     /// A session whose process nobody holds any more, though its log says that it runs: the machine or the keeper and
-    /// the host went down. What was in its ring is lost, and said.
+    /// the host went down. What was in its ring is lost, and said. [`SessionActor::catch_up`] decides what follows.
     fn mourn(&mut self) {
         self.reason = self.why_failed();
-        if !matches!(self.sum.phase, Phase::Running { .. }) {
+        let process = match self.sum.phase {
+            Phase::Running { process } => Some(process),
+            Phase::Starting => None,
+            Phase::Created | Phase::Restarting { .. } | Phase::Ended { .. } => return,
+        };
+        // In another boot its number is a stranger's. What carries the session's id is its own.
+        let same_boot = self.services.boot.is_some() && self.services.boot.as_deref() == self.meta.boot.as_deref();
+        let id = self.meta.id;
+        let tree = process.filter(|_| same_boot).map(|process| Target::Tree(process, id));
+        self.orphans = tree.or(Some(Target::Young(id, 0)));
+        if process.is_none() {
             return;
         }
         let (last, room) = (self.sum.seq, self.meta.ring_records.max(1) + UNSYNCED);
@@ -147,7 +157,7 @@ impl SessionActor {
         let record = Record { seq: Seq(last.0 + room + 1), kind, at: self.clock.stamp(), body };
         self.sum.apply(&record);
         self.feed.push(record);
-        self.put_surely(Event::Exited { run: self.sum.run, status: Status::Unknown, last: true });
+        self.lost = true;
     }
 
     /// Why an ended session counts as failed, from what is kept of it.
@@ -156,10 +166,17 @@ impl SessionActor {
             return Some("the host died while it was being started".to_owned());
         }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
-        let gave_up = status.is_failure() && status != Status::Unknown && self.meta.desired == Desired::Running;
-        match (status, self.meta.spec.restart.mode) {
+        let running = self.meta.desired == Desired::Running;
+        let restart = &self.meta.spec.restart;
+        let limit = usize::try_from(restart.max_restarts).unwrap_or(usize::MAX).min(REMEMBERED_RESTARTS);
+        let gave_up = running && self.sum.restarts_at.len() >= limit;
+        match (status, restart.mode) {
             (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
-            (_, RestartMode::OnFailure | RestartMode::Always) if gave_up => Some(self.give_up_reason()),
+            (_, RestartMode::Always) if gave_up => Some(self.give_up_reason()),
+            (_, RestartMode::OnFailure) if gave_up && (status.is_failure() || self.sum.hung) => {
+                Some(self.give_up_reason())
+            }
+            (_, RestartMode::Never) if running && self.sum.hung => Some(self.hung_reason()),
             _ => None,
         }
     }
@@ -187,18 +204,15 @@ impl SessionActor {
                 _ => self.close_books(run, ctx),
             }
         }
-        if let (Phase::Starting, Stage::Idle, 2..) = (&self.sum.phase, self.stage, self.sum.run) {
-            self.conclude(Status::Unknown, ctx); // a later run that never was: its policy decides
+        let never_was = matches!((&self.sum.phase, self.stage, self.sum.run), (Phase::Starting, Stage::Idle, 2..));
+        if std::mem::take(&mut self.lost) || never_was {
+            self.conclude(Status::Unknown, ctx); // its policy decides
+        } else if self.stage == Stage::Idle {
+            self.ask_for_restart(ctx);
         }
-        if let (Phase::Restarting { after, .. }, Stage::Idle) = (&self.sum.phase, self.stage) {
-            let decision = Decision::Restart(*after);
-            let again = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision };
-            let told = self.services.ended.send(again);
-            ctx.spawn(told.into_actor(self).map(|told, act, _| {
-                if told.is_err() {
-                    tracing::warn!(session = %act.meta.name, "nobody restarts it: the supervisor is gone");
-                }
-            }));
+        self.end_orphans(ctx);
+        if self.sum.hung {
+            self.end_hung(ctx); // a host was killed over it
         }
     }
 }

@@ -60,6 +60,7 @@ pub enum What {
     Turn { turn: u64, from: String },
     Exited { run: u32, status: Status, last: bool },
     Restarting { run: u32, after: Duration },
+    Hung { run: u32, quiet: Duration },
     Failed { reason: String },
     Removed,
 }
@@ -74,6 +75,7 @@ impl What {
             Event::Input { turn: Some(turn), part: (0, _), from, .. } => What::Turn { turn: *turn, from: cut(from) },
             Event::Exited { run, status, last } => What::Exited { run: *run, status: *status, last: *last },
             Event::Restarting { run, after } => What::Restarting { run: *run, after: *after },
+            Event::Hung { run, quiet } => What::Hung { run: *run, quiet: *quiet },
             _ => return None,
         })
     }

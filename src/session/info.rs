@@ -3,9 +3,13 @@
 use super::stage::Stage;
 use super::summary::{Phase, Summary};
 use crate::log::SessionMeta;
-use crate::model::{SessionId, Spec, State, Status, Wall};
+use crate::model::{SessionId, Spec, State, Status, Wall, signal_name};
 use crate::pty::shim::ID_VARIABLE;
 use crate::wire::SessionInfo;
+use std::time::Duration;
+
+/// Why nobody can say how a run ended.
+const LOST: &str = "how its run ended isn't known: its keeper, or the machine, went down first";
 
 /// The state: what the log says, and what the actor waits for.
 pub(super) fn state(sum: &Summary, stage: Stage, failed: bool) -> State {
@@ -13,6 +17,7 @@ pub(super) fn state(sum: &Summary, stage: Stage, failed: bool) -> State {
         (Stage::Starting, _) => State::Starting,
         (Stage::Running(_) | Stage::Draining(..), _) => State::Running,
         (Stage::Idle, Phase::Restarting { .. }) => State::Restarting,
+        (Stage::Idle, Phase::Ended { last: false, .. }) if !failed => State::Restarting,
         (Stage::Idle, Phase::Ended { status: Status::Unknown, .. } | Phase::Running { .. }) if !failed => State::Lost,
         (Stage::Idle, _) if failed => State::Failed,
         (Stage::Idle, _) => State::Exited,
@@ -51,7 +56,7 @@ pub(super) fn describe(
             Some(Status::Signal(signal)) => Some(signal),
             _ => None,
         },
-        reason,
+        reason: reason.or_else(|| (state == State::Lost).then(|| LOST.to_owned())),
         created_at: rfc3339(meta.created),
         started_at: sum.started_at.map(rfc3339),
         exited_at: sum.exited_at.filter(|_| status.is_some()).map(rfc3339),
@@ -60,10 +65,18 @@ pub(super) fn describe(
         last_turn: sum.turn.as_ref().map(|t| t.turn),
         size: sum.size,
         labels: meta.spec.labels.clone(),
+        restart_command: meta.spec.care.again.as_ref().map(|again| again.command.clone()),
+        stop_signal: meta.spec.care.stop_signal.map(signal_name),
+        stop_timeout_ms: meta.spec.care.stop_timeout.map(millis),
+        watchdog_ms: meta.spec.care.watchdog.map(millis),
         restarts: sum.restarts,
         attached: 0,
         queued: u32::try_from(queued).unwrap_or(u32::MAX),
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn rfc3339(at: Wall) -> String {

@@ -177,6 +177,11 @@ pub struct End {
     pub for_restart: bool,
 }
 
+/// The host ends, and the run with it. Answers as [`End`] does. A session that runs always runs again under the next host.
+#[derive(Message, Clone, Copy)]
+#[rtype(result = "Result<(), ApiError>")]
+pub struct EndWithHost;
+
 /// Sends one signal to the leader and changes nothing else.
 #[derive(Message)]
 #[rtype(result = "Result<(), ApiError>")]

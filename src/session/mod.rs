@@ -21,6 +21,7 @@ pub mod summary;
 pub mod typist;
 mod typing;
 mod view;
+mod watch;
 
 pub use actor::{Services, SessionActor, Tuning};
 pub use attached::Watcher;

@@ -44,7 +44,7 @@ impl Handler<StartAgain> for SessionActor {
     type Result = ResponseActFuture<Self, Result<(), StartError>>;
 
     fn handle(&mut self, msg: StartAgain, _: &mut Context<Self>) -> Self::Result {
-        let waits = matches!(self.sum.phase, Phase::Restarting { .. }) && self.sum.run == msg.after_run;
+        let waits = self.restart_is_due().is_some() && self.sum.run == msg.after_run;
         if !waits || self.stage != Stage::Idle || self.ending.is_some() {
             return Box::pin(fut::ready(Err(StartError::Live)));
         }
@@ -59,21 +59,24 @@ impl SessionActor {
         let known = self.meta.clone();
         if let Some(spec) = spec {
             self.meta.spec = spec;
+            self.meta.first_run = self.next_run();
         }
         self.meta.desired = Desired::Running;
         self.meta.ring_records = MAX_RECORDS;
+        self.meta.boot = self.services.boot.as_deref().map(str::to_owned);
         self.reason = None;
+        self.judged = None;
         let wish = (self.meta != known).then(|| MetaBatch::new().put_session(&self.meta));
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
-        let leftover = self.io.as_ref().and_then(|io| io.process);
-        let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
+        let (leftover, manner) = (self.remains(), self.manner());
+        let (id, writer) = (self.meta.id, self.services.writer.clone());
         let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
         let wished = async move {
             if let Some(wish) = wish {
                 writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
-            if let Some(root) = leftover {
-                end_tree(root, id, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
+            if let Some(leftover) = leftover {
+                end_tree(leftover, manner).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
             drained.await.map_err(|e| StartError::Host(e.to_string()))?;
             keeper.forget(id, last_run).await; // it refuses a run before the last one is closed
@@ -91,10 +94,38 @@ impl SessionActor {
         }))
     }
 
+    /// The run that would be begun now.
+    fn next_run(&self) -> u32 {
+        if self.sum.phase == Phase::Starting { self.sum.run } else { self.sum.run + 1 } // cut off by a crash
+    }
+
+    /// After which delay the log says that another run comes.
+    pub(super) fn restart_is_due(&self) -> Option<Duration> {
+        match self.sum.phase {
+            Phase::Restarting { after, .. } => Some(after),
+            Phase::Ended { last: false, .. } => Some(Duration::ZERO), // its host, or its actor, ended first
+            _ => None,
+        }
+    }
+
+    /// Tells the supervisor that another run is to come, if one is.
+    pub(super) fn ask_for_restart(&self, ctx: &mut Context<Self>) {
+        let Some(after) = self.restart_is_due() else { return };
+        let decision = Decision::Restart(after);
+        let again = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision };
+        let told = self.services.ended.send(again);
+        ctx.spawn(told.into_actor(self).map(|told, act, _| {
+            if told.is_err() {
+                tracing::warn!(session = %act.meta.name, "nobody restarts it: the supervisor is gone");
+            }
+        }));
+    }
+
     fn begin_run(&mut self, wished: Result<(), StartError>) -> ResponseActFuture<Self, Result<Spawned, StartError>> {
         let host = |e: String| StartError::Host(e);
         let begun = wished.and_then(|()| {
-            let run = if self.sum.phase == Phase::Starting { self.sum.run } else { self.sum.run + 1 }; // cut off by a crash
+            let run = self.next_run();
+            self.orphans = None; // ended just now
             let ring =
                 Ring::create(self.meta.id, self.sum.seq.next()).map_err(|e| host(format!("no crash ring: {e}")))?;
             let fd = ring.fd().clone();
@@ -111,7 +142,8 @@ impl SessionActor {
             Err(e) => return Box::pin(fut::ready(Err(e))),
         };
         let (writer, feed, starting) = (self.services.writer.clone(), self.feed.clone(), self.sum.seq);
-        let shim = ShimSpec::new(&self.meta.spec, &self.meta.name, self.meta.id, &self.services.host_uri);
+        let later = run > self.meta.first_run.max(1);
+        let shim = ShimSpec::new(&self.meta.spec, later, &self.meta.name, self.meta.id, &self.services.host_uri);
         let (opaque, id, size, keeper) =
             (opaque(&self.meta), self.meta.id, self.meta.spec.size, self.services.keeper.clone());
         let spawned = async move {
@@ -139,6 +171,7 @@ impl SessionActor {
                 self.arm_reading(ctx);
                 self.catch_up(ctx);
                 self.end_if_asked_meanwhile(ctx);
+                self.watch(ctx);
             }
         }
         let durable = self.when_durable(self.sum.seq);
@@ -197,12 +230,15 @@ impl SessionActor {
         let now = self.clock.stamp().log;
         let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
-        let decision = policy::decide(&self.meta.spec.restart, status, self.end_is_wanted(), &restarts, now, jitter);
+        let (policy, failed) = (&self.meta.spec.restart, status.is_failure() || self.sum.hung);
+        let wanted = self.end_is_wanted();
+        let decision = policy::decide(policy, failed, wanted, &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
         self.put_surely(Event::Exited { run, status, last });
         match decision {
             Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
             Decision::GiveUp => self.reason = Some(self.give_up_reason()),
+            Decision::Stay if self.sum.hung && !wanted => self.reason = Some(self.hung_reason()),
             Decision::Stay => {}
         }
         if last {

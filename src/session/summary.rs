@@ -80,6 +80,15 @@ pub struct PendingInput {
     pub step: Option<Step>,
 }
 
+/// A text that was submitted whole, and nothing was typed since.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Work {
+    /// Its turn.
+    pub turn: u64,
+    /// When it was submitted, or something last came after that.
+    pub progress: LogTime,
+}
+
 /// A text that was sent under an idempotency key.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Sent {
@@ -125,6 +134,12 @@ pub struct Summary {
     pub keystrokes: VecDeque<(String, u64)>,
     /// Input that is on its way.
     pub pending: Option<PendingInput>,
+    /// What the program may be at work on.
+    #[serde(default)]
+    pub work: Option<Work>,
+    /// The newest run hangs, or hung: its watchdog ends it.
+    #[serde(default)]
+    pub hung: bool,
     /// When the newest run started.
     pub started_at: Option<Wall>,
     /// When the newest ended run ended.
@@ -160,6 +175,8 @@ impl Summary {
             sent: VecDeque::new(),
             keystrokes: VecDeque::new(),
             pending: None,
+            work: None,
+            hung: false,
             started_at: None,
             exited_at: None,
             last_output_at: None,
@@ -201,6 +218,9 @@ impl Summary {
 
     fn output_came(&mut self, record: &Record) {
         self.last_output_at = Some(record.at.wall);
+        if let Some(work) = &mut self.work {
+            work.progress = record.at.log;
+        }
         if self.trail.back().is_none_or(|(_, at)| self.output - at >= TRAIL_STEP) {
             self.trail.push_back((record.seq, self.output));
         }
@@ -219,6 +239,7 @@ impl Summary {
             }
             Event::Input { turn, part, key, digest, submit, .. } => {
                 self.pending = Some(PendingInput { seq: record.seq, turn, submit, parts: (1, part.1), step: None });
+                self.work = None;
                 if let Some((client, upto)) = key.as_ref().and_then(Key::of_keystrokes) {
                     self.keystrokes.retain(|(other, _)| other != client);
                     self.keystrokes.push_back((client.to_owned(), upto));
@@ -231,7 +252,7 @@ impl Summary {
                 }
                 return self.input(record.seq, turn);
             }
-            Event::Typed { of, step, .. } => self.typed(of, step),
+            Event::Typed { of, step, .. } => self.typed(of, step, record.at.log),
             Event::Resize(size) => self.size = size,
             Event::Starting { run, size } => self.starting(record, run, size),
             Event::Started { pid, start_time, .. } => {
@@ -243,7 +264,9 @@ impl Summary {
                 self.status = Some(status);
                 self.phase = Phase::Ended { status, last };
                 self.pending = None;
+                self.work = None;
             }
+            Event::Hung { .. } => self.hung = true,
             Event::Restarting { after, .. } => {
                 self.phase = Phase::Restarting { since: record.at.log, after };
                 self.restarts += 1;
@@ -265,6 +288,7 @@ impl Summary {
         self.inputs.clear();
         self.trail.clear();
         self.pending = None;
+        (self.work, self.hung) = (None, false);
     }
 
     fn input(&mut self, seq: Seq, turn: Option<u64>) -> Option<TurnMark> {
@@ -284,7 +308,7 @@ impl Summary {
         mark
     }
 
-    fn typed(&mut self, of: Seq, step: Step) {
+    fn typed(&mut self, of: Seq, step: Step, at: LogTime) {
         let Some(pending) = self.pending.as_mut().filter(|p| p.seq == of) else { return };
         let done = match step {
             Step::TextDone => !pending.submit,
@@ -293,6 +317,8 @@ impl Summary {
         };
         pending.step = Some(step);
         if done {
+            let turn = pending.turn.filter(|_| step == Step::EnterDone);
+            self.work = turn.map(|turn| Work { turn, progress: at });
             self.pending = None;
             let whole = step != Step::Abandoned;
             self.sent.iter_mut().filter(|s| s.seq == of).for_each(|s| s.done = whole);
@@ -301,98 +327,4 @@ impl Summary {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::InputText;
-
-    const SIZE: Size = Size { cols: 80, rows: 24 };
-
-    fn record(seq: u64, event: Event) -> Record {
-        let (kind, body) = event.encode();
-        Record { seq: Seq(seq), kind, at: Stamp { wall: Wall(seq as i64), log: LogTime(seq) }, body }
-    }
-
-    fn input(turn: Option<u64>) -> Event {
-        let text = InputText::Shown("hi".into());
-        Event::Input {
-            turn,
-            part: (0, 1),
-            key: None,
-            digest: 0,
-            from: "cli".into(),
-            submit: turn.is_some(),
-            echo: true,
-            text,
-            asked: None,
-        }
-    }
-
-    #[test]
-    fn a_turn_knows_the_inputs_before_it_in_its_run() {
-        let mut sum = Summary::new(SIZE);
-        let events = [
-            Event::Starting { run: 1, size: SIZE },
-            Event::Started { run: 1, pid: 9, start_time: 1 },
-            input(None),
-            input(Some(1)),
-        ];
-        let marks: Vec<_> = events.into_iter().zip(1..).filter_map(|(e, n)| sum.apply(&record(n, e))).collect();
-        assert_eq!(marks.len(), 1);
-        assert_eq!((marks[0].turn, marks[0].seq, marks[0].run), (1, Seq(4), 1));
-        assert_eq!(marks[0].inputs, [Seq(3)]);
-        assert_eq!(sum.turn.as_ref(), marks.last());
-        sum.apply(&record(5, Event::Starting { run: 2, size: SIZE }));
-        let mark = sum.apply(&record(6, input(Some(2)))).unwrap();
-        assert!(mark.inputs.is_empty(), "another run's inputs are not repainted");
-    }
-
-    #[test]
-    fn what_attached_clients_typed_is_counted_and_pushes_nothing_out() {
-        let mut sum = Summary::new(SIZE);
-        sum.apply(&record(1, input(None)));
-        for (n, client, upto) in [(2, "a", 1), (3, "b", 7), (4, "a", 3)] {
-            let mut typed = input(None);
-            if let Event::Input { key, .. } = &mut typed {
-                *key = Some(Key::keystrokes(client, upto));
-            }
-            sum.apply(&record(n, typed));
-        }
-        assert_eq!(sum.keystrokes, [("b".to_owned(), 7), ("a".to_owned(), 3)]);
-        assert_eq!((sum.inputs.len(), sum.sent.len()), (1, 0));
-    }
-
-    #[test]
-    fn a_send_is_pending_until_its_last_step() {
-        let mut sum = Summary::new(SIZE);
-        sum.apply(&record(1, input(Some(1))));
-        for (n, step, pending) in
-            [(2, Step::Text, true), (3, Step::TextDone, true), (4, Step::Enter, true), (5, Step::EnterDone, false)]
-        {
-            sum.apply(&record(n, Event::Typed { of: Seq(1), step, n: 2 }));
-            assert_eq!(sum.pending.is_some(), pending, "{step:?}");
-        }
-    }
-
-    #[test]
-    fn the_preroll_stays_between_its_bounds() {
-        let mut sum = Summary::new(SIZE);
-        for n in 1..2000 {
-            sum.apply(&record(n, Event::Output(vec![b'x'; 3840].into())));
-            let back = (n + 1 - sum.preroll().seq.0) * 3840;
-            assert!(
-                back <= PREROLL + TRAIL_STEP + 2 * 3840 && (back >= PREROLL || sum.preroll().seq == Seq(1)),
-                "{back} at {n}"
-            );
-        }
-    }
-
-    #[test]
-    fn folding_twice_changes_nothing_and_it_survives_being_saved() {
-        let mut sum = Summary::new(SIZE);
-        let records =
-            [record(1, Event::Starting { run: 1, size: SIZE }), record(2, Event::Output(b"x".to_vec().into()))];
-        records.iter().chain(&records).for_each(|r| drop(sum.apply(r)));
-        assert_eq!(sum.output, 1);
-        assert_eq!(Summary::load(&serde_json::to_vec(&sum).unwrap()), Some(sum));
-    }
-}
+mod tests;

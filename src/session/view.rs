@@ -1,8 +1,13 @@
 //! One session's log as one thing: its tail, and the store for what is older.
 
 use crate::log::{EventLog, Feed, TailRead};
-use crate::model::{Event, GapReason, Record, Seq, SessionId, Wall};
+use crate::model::{Event, GapReason, KIB, Kind, Record, Seq, SessionId, Wall};
+use crate::stop::{Input, Inputs};
 use std::sync::Arc;
+
+/// Parts of one input that are read for a mask: 64 KiB of text are masked at most.
+const MASK_PARTS: u16 = 8;
+const MASK_PAGE: usize = 128 * KIB;
 
 /// A log that can be read from any seq on.
 #[derive(Clone)]
@@ -78,6 +83,29 @@ impl LogView {
             Some(Ok(Event::Gap { from, to, reason })) if from <= seq && seq <= to => Ok(Some((to, reason))),
             _ => Ok(None),
         }
+    }
+
+    /// What these inputs say, for masks; of a session's last ones. Blocks.
+    pub fn inputs(&self, seqs: impl IntoIterator<Item = Seq>) -> Result<Vec<Input>, Unreadable> {
+        let mut inputs = Inputs::new();
+        for seq in seqs {
+            let mut left = 1;
+            for record in self.read(seq, MASK_PAGE)? {
+                if record.kind == Kind::Gap {
+                    break; // it was lost
+                }
+                // Output may stand between the parts.
+                if let Ok(Event::Input { part, .. }) = record.event() {
+                    left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
+                    inputs.record(&record);
+                    left = left.saturating_sub(1);
+                }
+                if left == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(inputs.last())
     }
 
     /// The one record with this number, if there is one.

@@ -195,6 +195,11 @@ impl Prompt {
         &self.known
     }
 
+    /// The program has one that shows when it waits: its line editor says so, or a row that came back or looks like one.
+    pub fn is_sure(&self) -> bool {
+        self.editing || self.seen.contains(&self.known) || looks_like_a_question(&self.known)
+    }
+
     /// Something other than output.
     pub fn event(&mut self, event: &Event) {
         if let (Stage::Typing, Event::Typed { step: Step::Enter | Step::EnterDone, .. }) = (self.stage, event) {

@@ -7,7 +7,7 @@ use crate::keeper::LinkEvent;
 use crate::log::{Feed, MetaBatch, SessionMeta};
 use crate::model::{Name, Seq, SessionId};
 use crate::policy::Decision;
-use crate::session::messages::{End, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
+use crate::session::messages::{End, EndWithHost, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
 use crate::session::{Birth, Services, SessionActor, What};
 use crate::wire::{ApiError, Code, Created, NewSession};
 use actix::prelude::*;
@@ -303,8 +303,7 @@ impl Handler<StopAll> for Supervisor {
 
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> Self::Result {
         self.stopping = true;
-        let ends: Vec<_> =
-            self.sessions.values().map(|e| e.addr.send(End { force: false, for_restart: false })).collect();
+        let ends: Vec<_> = self.sessions.values().map(|e| e.addr.send(EndWithHost)).collect();
         Box::pin(async move {
             for end in join_all(ends).await {
                 match end {

@@ -149,6 +149,8 @@ impl Supervisor {
             desired: Desired::Running,
             removed: false,
             ring_records: MAX_RECORDS,
+            first_run: 1,
+            boot: self.services.boot.as_deref().map(str::to_owned),
             spec,
         };
         let entry = self.place(Birth::new(meta.clone()));

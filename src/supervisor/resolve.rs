@@ -1,10 +1,11 @@
 //! From what a caller asks for to what is executed. Looks at the file system (PATH), so it runs on a blocking thread.
 
-use crate::model::{MIB, RawString, Size, Spec};
+use crate::model::{Care, MIB, Program, RawString, Restart, RestartMode, Size, Spec, signal_number};
 use crate::wire::NewSession;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What fills the gaps of a request.
 #[derive(Clone, Debug)]
@@ -31,6 +32,8 @@ const MAX_LABELS: usize = 64;
 const PRIVATE: [&str; 2] = ["TERMALIVE_TOKEN", "TERMALIVE_KEEPER_FD"];
 /// What a shell would do something with: such a STRING isn't split but run by `sh -c`.
 const SHELL_SYNTAX: &str = "|&;<>()$`\\\"'*?[]#~=%!{}\n";
+/// The shortest watchdog: rows are judged when they have stood for 100 ms.
+const WATCHDOG_MIN: Duration = Duration::from_millis(100);
 /// Where `sh` looks when there is no PATH.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
@@ -43,28 +46,57 @@ pub fn resolve(request: &NewSession, defaults: &Defaults) -> Result<Spec, Resolv
         None => variable("HOME").unwrap_or_else(|| "/".into()),
     };
     let (command, argv) = words(request, variable("SHELL"))?;
-    let size: usize = argv.iter().map(|a| a.0.len() + 1).sum::<usize>()
+    let again = request.restart_command.as_deref().map(split).transpose()?;
+    let later = again.iter().flatten();
+    let size: usize = argv.iter().chain(later.clone()).map(|a| a.0.len() + 1).sum::<usize>()
         + env.iter().map(|(k, v)| k.0.len() + v.0.len() + 2).sum::<usize>();
     if size > MAX_ARGUMENTS {
         return Err(ResolveError::CannotStart("Argument list too long (os error 7)".to_owned()));
     }
-    if argv.iter().chain([&cwd]).any(|a| a.0.contains(&0)) {
+    if argv.iter().chain(later).chain([&cwd]).any(|a| a.0.contains(&0)) {
         return Err(ResolveError::Usage("a command or directory can't contain a NUL byte".to_owned()));
     }
     if request.labels.len() > MAX_LABELS {
         return Err(ResolveError::Usage(format!("at most {MAX_LABELS} labels")));
     }
     let path = variable("PATH").map_or_else(|| DEFAULT_PATH.into(), |p| p.to_os());
+    let look_up = |name: &RawString| look_up(name, &path, Path::new(&cwd.to_os()));
+    let again = match (again, &request.restart_command) {
+        (Some(argv), Some(command)) => Some(Program { program: look_up(&argv[0])?, command: command.clone(), argv }),
+        _ => None,
+    };
     Ok(Spec {
-        program: look_up(&argv[0], &path, Path::new(&cwd.to_os()))?,
+        program: look_up(&argv[0])?,
         command,
         argv,
-        cwd,
-        env,
         umask: request.umask.unwrap_or(0o022) & 0o777,
         size: request.size.unwrap_or(defaults.size),
         labels: request.labels.clone(),
-        restart: request.restart.unwrap_or_default(),
+        restart: restart(request),
+        care: care(request, again)?,
+        cwd,
+        env,
+    })
+}
+
+/// A watchdog alone is there to restart what hangs.
+fn restart(request: &NewSession) -> Restart {
+    let implied = if request.watchdog_ms.is_some() { RestartMode::OnFailure } else { RestartMode::Never };
+    request.restart.unwrap_or(Restart { mode: implied, ..Restart::default() })
+}
+
+fn care(request: &NewSession, again: Option<Program>) -> Result<Care, ResolveError> {
+    let watchdog = request.watchdog_ms.map(Duration::from_millis);
+    if watchdog.is_some_and(|quiet| quiet < WATCHDOG_MIN) {
+        let why = format!("a watchdog of less than {} ms takes any pause for a hang", WATCHDOG_MIN.as_millis());
+        return Err(ResolveError::Usage(why));
+    }
+    let stop_signal = request.stop_signal.as_deref().map(signal_number).transpose();
+    Ok(Care {
+        again,
+        stop_signal: stop_signal.map_err(|e| ResolveError::Usage(e.to_string()))?,
+        stop_timeout: request.stop_timeout_ms.map(Duration::from_millis),
+        watchdog,
     })
 }
 
@@ -85,18 +117,7 @@ fn environment(request: &NewSession) -> Vec<(RawString, RawString)> {
 fn words(request: &NewSession, shell: Option<RawString>) -> Result<(String, Vec<RawString>), ResolveError> {
     match (&request.command, &request.argv) {
         (Some(_), Some(_)) => Err(ResolveError::Usage("give a command string or a list of words, not both".to_owned())),
-        (Some(command), None) => {
-            let has_syntax = command.contains(|c| SHELL_SYNTAX.contains(c));
-            let argv: Vec<RawString> = match has_syntax {
-                true => vec!["sh".into(), "-c".into(), command.as_str().into()],
-                false => command.split_ascii_whitespace().map(RawString::from).collect(),
-            };
-            if argv.is_empty() {
-                Err(ResolveError::Usage("the command is empty".to_owned()))
-            } else {
-                Ok((command.clone(), argv))
-            }
-        }
+        (Some(command), None) => Ok((command.clone(), split(command)?)),
         (None, Some(argv)) if argv.first().is_some_and(|a| !a.0.is_empty()) => {
             let shown: Vec<String> = argv.iter().map(RawString::lossy).collect();
             Ok((shell_words::join(shown), argv.clone()))
@@ -107,6 +128,16 @@ fn words(request: &NewSession, shell: Option<RawString>) -> Result<(String, Vec<
             Ok((shell.lossy(), vec![shell]))
         }
     }
+}
+
+/// The words of a STRING: itself split, or what gives it to a shell.
+fn split(command: &str) -> Result<Vec<RawString>, ResolveError> {
+    let argv: Vec<RawString> = match command.contains(|c| SHELL_SYNTAX.contains(c)) {
+        _ if command.trim().is_empty() => Vec::new(),
+        true => vec!["sh".into(), "-c".into(), command.into()],
+        false => command.split_ascii_whitespace().map(RawString::from).collect(),
+    };
+    if argv.is_empty() { Err(ResolveError::Usage("the command is empty".to_owned())) } else { Ok(argv) }
 }
 
 /// As `execvp` does, with the caller's PATH and from the caller's directory.
@@ -163,6 +194,46 @@ mod tests {
         ] {
             let spec = resolve(&request(command, argv), &defaults).unwrap();
             assert_eq!(spec.argv, want.iter().map(|s| RawString::from(*s)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_restart_command_is_resolved_as_the_command_is() {
+        let defaults = Defaults { size: Size { cols: 80, rows: 24 } };
+        let with = |again: &str| {
+            let request = NewSession { restart_command: Some(again.to_owned()), ..request(Some("cat"), None) };
+            resolve(&request, &defaults).map(|spec| spec.care.again.unwrap())
+        };
+        let words = |again: &str| with(again).unwrap().argv.iter().map(RawString::lossy).collect::<Vec<_>>();
+        assert_eq!(words("cat -n"), ["cat", "-n"]);
+        assert_eq!(words("cat | cat"), ["sh", "-c", "cat | cat"]);
+        assert!(with("cat -n").unwrap().program.lossy().ends_with("/cat"));
+        assert!(matches!(with(" "), Err(ResolveError::Usage(_))));
+        assert!(matches!(with("nonesuch-program"), Err(ResolveError::CannotStart(_))));
+    }
+
+    #[test]
+    fn how_a_run_is_looked_after_is_checked() {
+        let defaults = Defaults { size: Size { cols: 80, rows: 24 } };
+        let base = || request(Some("cat"), None);
+        let given = NewSession {
+            stop_signal: Some("sigint".to_owned()),
+            stop_timeout_ms: Some(0),
+            watchdog_ms: Some(300_000),
+            ..base()
+        };
+        let spec = resolve(&given, &defaults).unwrap();
+        assert_eq!((spec.care.stop_signal, spec.care.stop_timeout), (Some(2), Some(Duration::ZERO)));
+        assert_eq!(spec.care.watchdog, Some(Duration::from_secs(300)));
+        assert_eq!(spec.restart.mode, RestartMode::OnFailure, "a watchdog alone restarts");
+        let never = NewSession { restart: Some(Restart::default()), ..given };
+        assert_eq!(resolve(&never, &defaults).unwrap().restart.mode, RestartMode::Never, "what was asked for stands");
+        for bad in [
+            NewSession { stop_signal: Some("NOPE".to_owned()), ..base() },
+            NewSession { watchdog_ms: Some(0), ..base() },
+            NewSession { watchdog_ms: Some(99), ..base() },
+        ] {
+            assert!(matches!(resolve(&bad, &defaults), Err(ResolveError::Usage(_))));
         }
     }
 

@@ -37,8 +37,19 @@ pub struct Change {
 
 impl Change {
     /// All words.
-    pub const TYPES: [&str; 10] =
-        ["session", "created", "starting", "started", "resized", "turn", "exited", "restarting", "failed", "removed"];
+    pub const TYPES: [&str; 11] = [
+        "session",
+        "created",
+        "starting",
+        "started",
+        "resized",
+        "turn",
+        "hung",
+        "exited",
+        "restarting",
+        "failed",
+        "removed",
+    ];
 }
 
 impl EventsQuery {

@@ -140,6 +140,16 @@ pub struct SessionInfo {
     pub last_turn: Option<u64>,
     pub size: Size,
     pub labels: BTreeMap<String, String>,
+    /// What runs after the first execute, where that is another command.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_command: Option<String>,
+    /// By name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_timeout_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watchdog_ms: Option<u64>,
     pub restarts: u32,
     pub attached: u32,
     pub queued: u32,

@@ -94,6 +94,7 @@ pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
         size: Size { cols: 80, rows: 24 },
         labels: [("team".to_owned(), "a".to_owned())].into(),
         restart: Restart::default(),
+        care: Default::default(),
     };
     SessionMeta {
         v: SessionMeta::VERSION,
@@ -104,5 +105,7 @@ pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
         desired: Desired::Running,
         removed: false,
         ring_records: 4096,
+        first_run: 1,
+        boot: None,
     }
 }

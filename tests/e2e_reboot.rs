@@ -1,0 +1,156 @@
+//! After everything died: host and keeper at once, or the machine. What ran is lost and said, what is left of it is ended, and
+//! policies decide what runs again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
+
+mod support;
+
+use rustix::process::Signal;
+use serde_json::json;
+use std::fs;
+
+use support::{Host, alive, kill_hard, send_signal, wait_for};
+
+/// Ignores what the loss of its terminal does to it.
+const ORPHAN: &str = "trap '' HUP TERM; echo $$ >orphan; echo up; while :; do sleep 0.05; done";
+
+/// Both at once: neither can start the other again. The keeper goes last: the end of a parent makes a stopped child go on.
+fn kill_both(host: &Host) {
+    let (keeper, own) = (host.keeper_pid(), host.host_pid());
+    send_signal(keeper, Signal::STOP);
+    wait_for("the keeper to stop", || is_stopped(keeper).then_some(()));
+    kill_hard(own);
+    kill_hard(keeper);
+}
+
+/// It has one thread.
+fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+}
+
+fn pid(host: &Host, name: &str) -> u32 {
+    u32::try_from(host.session(name).unwrap()["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// Sessions with each policy. Each says `up`; what it is, is known by its name.
+fn sessions(host: &Host) {
+    let quick = ["--backoff", "20ms..20ms"];
+    let script = ["--", "sh", "-c", "echo up; exec cat"];
+    for (name, policy) in [("never", "never"), ("failure", "on-failure"), ("always", "always"), ("killed", "always")] {
+        let again = ["--restart", policy, "--restart-command", "echo again; exec cat"];
+        host.cmd(["new", name]).args(quick).args(again).args(script).run().expect_code(0);
+        host.wait_row(name, "up");
+    }
+    let waits = ["new", "waits", "--restart", "always", "--backoff", "3s..3s"];
+    host.cmd(waits).args(["--restart-command", "cat", "--", "sh", "-c", "echo up"]).run().expect_code(0);
+    host.wait_state("waits", "restarting");
+    host.ok(["kill", "killed"]);
+}
+
+/// What is to be found by the next host.
+fn check(host: &Host) {
+    for name in ["failure", "always"] {
+        let session = host.wait_session(name, "runs again", |s| s["run"] == 2 && s["state"] == "running");
+        assert_eq!(session["restarts"], 1, "{session}");
+        wait_for("its rows", || (host.ok(["logs", name]) == "up\nagain\n").then_some(()));
+    }
+    let waits = host.wait_session("waits", "runs again", |s| s["run"] == 2 && s["state"] == "running");
+    assert_eq!(waits["restarts"], 1, "decided once: {waits}");
+    let never = host.session("never").unwrap();
+    assert_eq!((&never["state"], &never["run"], &never["exit_code"]), (&json!("lost"), &json!(1), &json!(null)));
+    assert!(never["reason"].as_str().unwrap().contains("isn't known"), "{never}");
+    let killed = host.session("killed").unwrap();
+    assert_eq!((&killed["state"], &killed["run"]), (&json!("exited"), &json!(1)), "{killed}");
+    let lines =
+        host.run(["logs", "always", "--since", "start", "--json", "--events", "all"]).expect_code(0).json_lines();
+    let told = ["started", "gap", "exited", "restarting"];
+    let words = lines.iter().filter_map(|line| line["event"].as_str()).filter(|word| told.contains(word));
+    assert_eq!(words.collect::<Vec<_>>(), ["started", "gap", "exited", "restarting", "started"]);
+    let gap = lines.iter().find(|line| line["event"] == "gap").unwrap();
+    assert_eq!(gap["reason"], "host-lost");
+    let cast = host.run(["export", "always", "--format", "asciicast-v2"]).expect_code(0).json_lines();
+    let times: Vec<f64> = cast.iter().filter_map(|line| line.get(0)?.as_f64()).collect();
+    assert!(times.len() > 1 && times.is_sorted(), "log time goes on: {times:?}");
+}
+
+#[test]
+fn host_and_keeper_are_killed_at_once() {
+    let host = Host::start();
+    sessions(&host);
+    kill_both(&host);
+    check(&host);
+}
+
+#[test]
+fn what_is_left_of_a_lost_session_is_ended_first() {
+    let host = Host::start();
+    let policy = ["--restart", "always", "--backoff", "20ms..20ms", "--stop-timeout", "100ms"];
+    let again = "grep -q '^State:.[^Z]' /proc/$(cat orphan)/status && echo still there; echo again; exec cat";
+    let args = ["--restart-command", again, "--", "sh", "-c", ORPHAN];
+    host.cmd(["new", "again"]).args(policy).args(args).run().expect_code(0);
+    host.wait_row("again", "up");
+    let second = pid(&host, "again");
+    // What is acknowledged here is durable, and all that came before it.
+    let elsewhere = ORPHAN.replace(">orphan", ">other");
+    host.cmd(["new", "stays", "--stop-timeout", "100ms", "--", "sh", "-c", &elsewhere]).run().expect_code(0);
+    host.wait_row("stays", "up");
+    let first = pid(&host, "stays");
+    kill_both(&host);
+    assert!(alive(first) && alive(second), "they ignore the end of their terminal");
+    host.wait_row("again", "again");
+    let rows = host.ok(["logs", "again"]);
+    let said = rows.lines().filter(|row| !row.starts_with("grep: "));
+    assert_eq!(said.collect::<Vec<_>>(), ["up", "again"], "the last run was gone when this one began");
+    host.ok(["kill", "stays"]); // returns when nothing is left, whoever began to end it
+    assert!(!alive(first) && !alive(second));
+    assert_eq!(host.session("stays").unwrap()["state"], "lost");
+}
+
+#[cfg(debug_assertions)] // only these can be told that the machine was booted again
+#[test]
+fn after_a_reboot() {
+    let mut host = Host::start();
+    sessions(&host);
+    let pids = ["never", "failure", "always"].map(|name| pid(&host, name));
+    kill_both(&host);
+    pids.into_iter().for_each(kill_hard);
+    host.set_env("TERMALIVE_DEBUG_BOOT_ID", "another");
+    check(&host);
+}
+
+/// A number that was a session's in another boot is a stranger's in this one.
+#[cfg(debug_assertions)]
+#[test]
+fn pids_of_another_boot_mean_nothing() {
+    let mut host = Host::start();
+    let unmarked = format!("exec env -u TERMALIVE_SESSION_ID sh -c '{}'", ORPHAN.replace('\'', ""));
+    let unmarked = unmarked.replace("trap  HUP TERM", "trap : HUP TERM");
+    for boot in ["this", "another"] {
+        host.sh(boot, &unmarked);
+        host.wait_row(boot, "up");
+    }
+    let pids = ["this", "another"].map(|name| pid(&host, name));
+    kill_both(&host);
+    assert!(pids.into_iter().all(alive));
+    host.set_env("TERMALIVE_DEBUG_BOOT_ID", "another");
+    assert_eq!(host.wait_state("another", "lost")["run"], 1);
+    host.ok(["kill", "this", "another"]); // looks for what is left, too
+    assert!(pids.into_iter().all(alive), "strangers");
+    pids.into_iter().for_each(kill_hard);
+}
+
+#[test]
+fn who_runs_always_comes_back_after_an_orderly_end() {
+    let host = Host::start();
+    sessions(&host);
+    host.ok(["stop", "-y"]);
+    let again = host.wait_session("always", "runs again", |s| s["run"] == 2 && s["state"] == "running");
+    assert_eq!(again["restarts"], 0, "it didn't fail: {again}");
+    wait_for("its rows", || (host.ok(["logs", "always"]) == "up\nagain\n").then_some(()));
+    host.wait_session("waits", "runs again", |s| s["run"] == 2 && s["state"] == "running");
+    for name in ["never", "failure", "killed"] {
+        let session = host.session(name).unwrap();
+        assert_eq!((&session["state"], &session["run"]), (&json!("exited"), &json!(1)), "{name}: {session}");
+    }
+}
