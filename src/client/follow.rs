@@ -53,6 +53,10 @@ pub struct Follow {
     started: bool,
     ended: bool,
     broken_since: Option<Instant>,
+    /// When the last connection broke.
+    lost: Option<Instant>,
+    /// When the host of this connection greeted.
+    greeted: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -76,6 +80,8 @@ impl Follow {
             started: false,
             ended: false,
             broken_since: None,
+            lost: None,
+            greeted: None,
             backoff: Backoff::default(),
         };
         follow.upgrade(stream).await?;
@@ -174,6 +180,7 @@ impl Follow {
                 self.query.start = Some(hello.start);
                 self.query.after.get_or_insert(hello.next);
                 self.hello.get_or_insert(hello);
+                self.greeted = Some(Instant::now());
                 return Ok(None); // not yet progress: a host that greets and dies must not be tried for ever
             }
             Line::Start(_) if std::mem::replace(&mut self.started, true) => return Ok(None),
@@ -198,6 +205,13 @@ impl Follow {
 
     /// One try to get back to the host, after a pause.
     async fn reconnect(&mut self) -> Result<(), ClientError> {
+        if let Some(greeted) = self.greeted.take() {
+            let away = self.lost.map_or(Duration::ZERO, |lost| greeted.saturating_duration_since(lost));
+            if greeted.elapsed() >= away {
+                self.progress(); // it was there, and for longer than it was not: hosts come and go, none dies of this reading
+            }
+            self.lost = Some(Instant::now());
+        }
         let since = *self.broken_since.get_or_insert_with(Instant::now);
         if since.elapsed() >= PATIENCE {
             let error = ApiError::new(
