@@ -16,8 +16,8 @@ use std::{
 };
 use support::{Host, Pattern, Running, env_number, wait_for};
 
-const PATTERN_BYTES: usize = 256 * 1024;
-const SEEN_BETWEEN: u64 = 512 * 1024;
+const PATTERN_BYTES: usize = 64 * 1024;
+const SEEN_BETWEEN: u64 = 128 * 1024; // little, so that many reloads stay in one segment
 const FLOOD: &str = "stty raw -echo; while [ ! -e stop ]; do cat pattern; sleep 0.02; done; exit 9";
 const ANSWERS: &str = "stty -echo; echo up; while read -r line; do echo \"got $line\"; done";
 

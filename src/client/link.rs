@@ -42,6 +42,10 @@ pub(super) struct Link {
     heard: Instant,
     /// Since when nothing has come that counts.
     broken_since: Option<Instant>,
+    /// When the last connection broke.
+    lost: Option<Instant>,
+    /// When something first came through this one.
+    greeted: Option<Instant>,
     backoff: Backoff,
     /// Kept here: who stops waiting for it doesn't begin it anew.
     trying: Option<Trying>,
@@ -66,6 +70,8 @@ impl Link {
             socket: None,
             heard: Instant::now(),
             broken_since: None,
+            lost: None,
+            greeted: None,
             backoff: Backoff::default(),
             trying: None,
             patience: PATIENCE,
@@ -109,6 +115,7 @@ impl Link {
         match read {
             Some(Ok(message)) if !matches!(message, Message::Close(_)) => {
                 self.heard = Instant::now();
+                self.greeted.get_or_insert(self.heard);
                 Some(message)
             }
             _ => {
@@ -120,6 +127,13 @@ impl Link {
 
     /// One try to get back to the host, after a pause. `hint`: how a user goes on when there is none.
     pub(super) async fn again(&mut self, path: impl Fn() -> String, hint: Option<String>) -> Result<(), ClientError> {
+        if let Some(greeted) = self.greeted.take() {
+            let away = self.lost.map_or(Duration::ZERO, |lost| greeted.saturating_duration_since(lost));
+            if greeted.elapsed() >= away {
+                self.progress(); // it was there, and for longer than it was not: hosts come and go, none dies of this reading
+            }
+            self.lost = Some(Instant::now());
+        }
         let since = *self.broken_since.get_or_insert_with(Instant::now);
         let trying = match &mut self.trying {
             Some(trying) => trying,
