@@ -33,6 +33,12 @@ const PAGES: [Page; 5] = [
         "docs/config.md",
         &[
             &["30 100", "unknown key \"session.siz\"", "did you mean \"session.size\"", "exit 1"],
+            &[
+                "created group agents\ncreated planner\n",
+                "unchanged coder\n",
+                "restarted planner: command differs",
+                "ended coder\nended planner\n",
+            ],
             &["exit 69", "I am reader"],
         ],
     ),
@@ -61,6 +67,11 @@ const PAGES: [Page; 5] = [
                 "{\"cols\":100,\"rows\":30}\n2\nrunning\nexited\n{}",
                 "no_such_session",
                 "}}1\n{}",
+            ],
+            &[
+                "[\"created\",\"pair\"]",
+                "[\"pair\",\"up\",[\"one\",\"two\"]]",
+                "[\"ended\",\"two\"]\n[\"ended\",\"one\"]\nfalse",
             ],
             &["[1,\"42\",\"prompt\"]\none\n", "[1,\"echo $((6 * 7))\",\"ended\"]\n[2,", "\"open\"]\n42\ntrue\n"],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],

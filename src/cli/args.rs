@@ -1,8 +1,8 @@
 //! The shape of the command line: verbs, and what they have in common. Each verb's own arguments stand in its file.
 
 use super::{
-    ask, attach, completions, doctor, events, export, host, kill, list, log, logs, new, reload, replay, reply, resize,
-    restart, rm, run, screen, search, send, show, start, status, stop, turns, wait,
+    ask, attach, completions, doctor, down, events, export, host, kill, list, log, logs, new, reload, replay, reply,
+    resize, restart, rm, run, screen, search, send, show, start, status, stop, turns, up, wait,
 };
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -64,6 +64,8 @@ pub(super) enum Verb {
     Restart(restart::RestartArgs),
     Resize(resize::ResizeArgs),
     Rm(rm::RmArgs),
+    Up(up::UpArgs),
+    Down(down::DownArgs),
     Replay(replay::ReplayArgs),
     Export(export::ExportArgs),
     Search(search::SearchArgs),

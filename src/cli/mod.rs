@@ -11,8 +11,10 @@ mod check;
 mod completions;
 mod context;
 mod doctor;
+mod down;
 mod events;
 mod export;
+mod fleet;
 mod hidden;
 mod host;
 mod kill;
@@ -40,6 +42,7 @@ mod stop;
 mod table;
 mod turns;
 mod until;
+mod up;
 mod usage;
 mod wait;
 
@@ -141,6 +144,8 @@ fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
         Some(Verb::Turns(args)) => turns::run(&args, context),
         Some(Verb::Logs(args)) => logs::run(args, context),
         Some(Verb::Log(args)) => log::run(&args, context),
+        Some(Verb::Up(args)) => up::run(&args, context),
+        Some(Verb::Down(args)) => down::run(&args, context),
         Some(Verb::Wait(args)) => wait::run(args, context),
         Some(Verb::Screen(args)) => screen::run(&args, context),
         Some(Verb::Kill(args)) => kill::run(&args, context),

@@ -230,14 +230,14 @@ fn folder(cwd: Option<&Path>) -> Result<RawString, Failure> {
 }
 
 /// All but the secret for other hosts: it would be kept on disk, for programs that talk to this one.
-fn environment() -> Vec<(RawString, RawString)> {
+pub(super) fn environment() -> Vec<(RawString, RawString)> {
     let own = std::env::vars_os().filter(|(name, _)| name != "TERMALIVE_TOKEN");
     own.map(|(name, value)| (name.into(), value.into())).collect()
 }
 
 /// The caller's. It can only be read by setting it; this is one thread.
 #[allow(clippy::useless_conversion, reason = "a mode has 16 bits on macOS")]
-fn umask() -> u32 {
+pub(super) fn umask() -> u32 {
     let mask = rustix::process::umask(Mode::from_raw_mode(0o077));
     rustix::process::umask(mask);
     u32::from(mask.as_raw_mode())

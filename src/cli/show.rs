@@ -57,6 +57,8 @@ fn facts(session: &SessionInfo, now: Timestamp) -> Vec<(&'static str, String)> {
         known("turns", session.last_turn.map(|turn| turn.to_string())),
         known("log", Some(format!("up to @{}", session.last_seq))),
         known("size", Some(session.size.to_string())),
+        known("fleet", session.fleet.as_ref().map(ToString::to_string)),
+        known("group", session.group.as_ref().map(ToString::to_string)),
         known("labels", Some(labels.join(" "))),
         known("stop", stop(session)),
         known("watchdog", session.watchdog_ms.map(span)),

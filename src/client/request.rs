@@ -66,6 +66,12 @@ impl Client {
         read(&Method::POST, path, &answer)
     }
 
+    /// `DELETE path`, whose answer is read; nothing where a try that was cut off had done it already.
+    pub async fn delete<R: DeserializeOwned>(&self, path: &str) -> Result<Option<R>, ClientError> {
+        let answer = self.call(Method::DELETE, path, Bytes::new()).await?;
+        if answer.is_empty() { Ok(None) } else { read(&Method::DELETE, path, &answer).map(Some) }
+    }
+
     /// A request whose answer says nothing but that it is done.
     pub async fn order(&self, method: Method, path: &str) -> Result<(), ClientError> {
         self.call(method, path, Bytes::new()).await.map(drop)

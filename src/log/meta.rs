@@ -5,6 +5,7 @@
 //! writer thread alone changes it (a table has one writer); boot and look-ups by key read it directly. It must never hold
 //! values above 4 KiB in one entry (`entry` cuts them), nor an unbounded number of keys.
 
+mod fleets;
 mod renew;
 
 use super::{
@@ -51,6 +52,34 @@ pub struct SessionMeta {
     /// The machine's boot in which its newest run was begun, where that is known: pids mean nothing in another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boot: Option<String>,
+    /// The fleet it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member: Option<Membership>,
+}
+
+/// Where a session stands in a fleet.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Membership {
+    /// The fleet.
+    pub fleet: Name,
+    /// Its group, which decides what follows when a run ends.
+    pub group: Option<Name>,
+    /// What the group has made of it.
+    #[serde(default)]
+    pub fate: Fate,
+}
+
+/// What a group has made of a session of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Nothing: it runs, or its end was its own.
+    #[default]
+    None,
+    /// It was ended with its group.
+    Ended,
+    /// The group gave up because of it.
+    Failed,
 }
 
 impl SessionMeta {
@@ -91,6 +120,7 @@ const TURN: u8 = b't';
 const KEYFRAME: u8 = b'f';
 const KEY: u8 = b'k';
 const KEY_BY_TIME: u8 = b'w';
+const FLEET: u8 = b'g';
 
 /// Changes of [`Meta`] that happen all or not at all.
 #[derive(Clone, Debug, Default)]

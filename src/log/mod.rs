@@ -36,7 +36,7 @@ pub use counters::Counters;
 pub use disk::{VERSION as STORE_VERSION, is_there as is_store};
 pub use feed::{Feed, TailRead};
 pub use memory::MemoryStore;
-pub use meta::{Desired, KEY_AGE, KEYS, KeyEntry, Meta, MetaBatch, SessionMeta};
+pub use meta::{Desired, Fate, KEY_AGE, KEYS, KeyEntry, Membership, Meta, MetaBatch, SessionMeta};
 pub use retention::Limits;
 pub use salvage::Checked;
 pub use segments::{Options, SegmentStore, Stats};

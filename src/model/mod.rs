@@ -5,6 +5,7 @@
 mod duration;
 mod event;
 mod exit;
+mod fleet;
 mod id;
 mod raw;
 mod signal;
@@ -17,6 +18,7 @@ pub use event::{
     Step, Wall,
 };
 pub use exit::Exit;
+pub use fleet::{Group, Shape, ShapeError, Strategy};
 pub use id::{Key, Name, NameError, Process, SessionId};
 pub use raw::RawString;
 pub use signal::{SignalError, signal_name, signal_number};

@@ -3,13 +3,19 @@
 //! Pure: the policy, the history and a random number in, a decision out. The session's actor asks, the supervisor carries
 //! it out.
 
+mod plan;
+mod tree;
 pub mod watchdog;
 
+pub use plan::{Known, Plan, Present, Step, Todo, plan};
+pub use tree::{Effect, Fault, Input, Seen, Stand, Tree};
+
 use crate::model::{LogTime, Restart, RestartMode};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What becomes of a session whose run has ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Decision {
     /// It stays ended.
     Stay,

@@ -9,7 +9,7 @@ use crate::model::SessionId;
 use crate::pty::cgroup;
 use crate::session::screen::Screens;
 use crate::session::{Birth, Changes, Services, Tuning};
-use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
+use crate::supervisor::{Fleet, Shutdown, StopAll, Supervisor, Why, boot, load_fleets};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
 use std::collections::HashSet;
@@ -69,6 +69,7 @@ struct Opened {
     meta: Arc<Meta>,
     births: Vec<Birth>,
     orphans: Vec<SessionId>,
+    fleets: Vec<Fleet>,
 }
 
 /// How the configuration wants the store to be kept.
@@ -91,9 +92,10 @@ fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Resul
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
     let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
+    let fleets = load_fleets(&meta)?;
     store.tail_is_named()?;
     say_unknown(&store, &meta)?;
-    Ok(Opened { store, meta, births, orphans })
+    Ok(Opened { store, meta, births, orphans, fleets })
 }
 
 /// Records of sessions that `meta` doesn't know: it was damaged, and its copy too.
@@ -158,7 +160,7 @@ struct Host {
 
 impl Host {
     async fn run(self, opened: Opened, listener: UnixListener, tcp: Option<tcp::Bound>) -> Result<(), String> {
-        let Opened { store, meta, births, orphans } = opened;
+        let Opened { store, meta, births, orphans, fleets } = opened;
         for orphan in orphans {
             self.link.drop_session(orphan).await;
         }
@@ -168,8 +170,14 @@ impl Host {
             .map_err(|e| format!("the thread for retention can't be started: {e}"))?;
         let shutdown = Arc::new(Shutdown::default());
         let changes = Arc::new(Changes::default());
-        let supervisor =
-            self.start_supervisor(&writer, store.clone(), meta.clone(), births, shutdown.clone(), changes.clone());
+        let supervisor = self.start_supervisor(
+            &writer,
+            store.clone(),
+            meta.clone(),
+            (births, fleets),
+            shutdown.clone(),
+            changes.clone(),
+        );
         let app = App {
             supervisor: supervisor.clone(),
             store,
@@ -236,7 +244,7 @@ impl Host {
         writer: &Writer,
         store: Arc<SegmentStore>,
         meta: Arc<Meta>,
-        births: Vec<Birth>,
+        (births, fleets): (Vec<Birth>, Vec<Fleet>),
         shutdown: Arc<Shutdown>,
         changes: Arc<Changes>,
     ) -> Addr<Supervisor> {
@@ -256,7 +264,14 @@ impl Host {
                 screens: Screens::start(),
                 boot: crate::pty::boot_id().map(Into::into),
             };
-            Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
+            Supervisor::new(
+                services,
+                arbiters,
+                (births, fleets),
+                shutdown,
+                self.facts.keeper_pid.clone(),
+                ctx.address(),
+            )
         })
     }
 }

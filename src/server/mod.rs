@@ -8,6 +8,7 @@ mod attach;
 mod auth;
 mod before;
 mod events;
+mod fleets;
 mod follow;
 mod frames;
 mod gate;

@@ -1,6 +1,8 @@
 //! Which path is which verb.
 
-use super::{App, attach, events, follow, health, metrics, reload, screen, search, sessions, turns, typing, ws};
+use super::{
+    App, attach, events, fleets, follow, health, metrics, reload, screen, search, sessions, turns, typing, ws,
+};
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
@@ -18,6 +20,9 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
             .route("/reload", web::post().to(reload::reload))
             .route("/search", web::get().to(search::search))
             .route("/events", web::get().to(events::events))
+            .route("/fleets", web::get().to(fleets::list))
+            .route("/fleets", web::post().to(fleets::up))
+            .route("/fleets/{name}", web::delete().to(fleets::down))
             .route("/sessions", web::get().to(sessions::list))
             .route("/sessions", web::post().to(sessions::create))
             .service(

@@ -65,7 +65,8 @@ pub(super) async fn create(app: web::Data<App>, request: HttpRequest, body: web:
         ResolveError::Usage(why) => ApiError::new(Code::Usage, why),
         ResolveError::CannotStart(why) => ApiError::new(Code::CannotStart, format!("cannot start: {why}")),
     })?;
-    let created = app.supervisor.send(Create { request: body, spec, name, key }).await.map_err(no_answer)??;
+    let created =
+        app.supervisor.send(Create { request: body, spec, name, key, member: None }).await.map_err(no_answer)??;
     let mut answer = if created.created { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(answer.json(created))
 }

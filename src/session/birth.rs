@@ -159,6 +159,10 @@ impl SessionActor {
             return Some("the host died while it was being started".to_owned());
         }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
+        let grouped = self.meta.member.as_ref().is_some_and(|member| member.group.is_some());
+        if grouped && !matches!(status, Status::ExecFailed(_)) {
+            return self.group_gave_up();
+        }
         let running = self.meta.desired == Desired::Running;
         let restart = &self.meta.spec.restart;
         let limit = usize::try_from(restart.max_restarts).unwrap_or(usize::MAX).min(REMEMBERED_RESTARTS);

@@ -72,6 +72,8 @@ pub(super) fn describe(
         restarts: sum.restarts,
         attached: 0,
         queued: u32::try_from(queued).unwrap_or(u32::MAX),
+        fleet: meta.member.as_ref().map(|member| member.fleet.clone()),
+        group: meta.member.as_ref().and_then(|member| member.group.clone()),
     }
 }
 

@@ -207,8 +207,10 @@ pub struct RunEnded {
     pub name: Name,
     /// Which run.
     pub run: u32,
-    /// What now.
+    /// What now. Of a session in a group: what its own policy says; the group decides.
     pub decision: Decision,
+    /// Somebody asked for the end.
+    pub wanted: bool,
 }
 
 /// To the supervisor: nothing of the session is left to watch over. Ends the actor (after `rm`).

@@ -11,6 +11,7 @@ mod ending;
 pub(crate) mod failpoint;
 mod heart;
 mod info;
+pub mod member;
 pub mod messages;
 mod picture;
 mod reading;

@@ -54,7 +54,7 @@ impl Handler<StartAgain> for SessionActor {
 
 impl SessionActor {
     /// Wish, end what is left of the last run, begin, spawn, take: each step outlives this host before the next.
-    fn start(&mut self, spec: Option<Spec>) -> ResponseActFuture<Self, Result<(), StartError>> {
+    pub(super) fn start(&mut self, spec: Option<Spec>) -> ResponseActFuture<Self, Result<(), StartError>> {
         self.stage = Stage::Starting;
         let known = self.meta.clone();
         if let Some(spec) = spec {
@@ -62,6 +62,7 @@ impl SessionActor {
             self.meta.first_run = self.next_run();
         }
         self.meta.desired = Desired::Running;
+        self.forget_fate();
         self.meta.ring_records = MAX_RECORDS;
         let (leftover, manner) = ((self.sum.run > 0).then(|| self.remains()), self.manner());
         self.meta.boot = self.services.boot.as_deref().map(str::to_owned);
@@ -95,7 +96,7 @@ impl SessionActor {
     }
 
     /// The run that would be begun now.
-    fn next_run(&self) -> u32 {
+    pub(super) fn next_run(&self) -> u32 {
         if self.sum.phase == Phase::Starting { self.sum.run } else { self.sum.run + 1 } // cut off by a crash
     }
 
@@ -112,7 +113,8 @@ impl SessionActor {
     pub(super) fn ask_for_restart(&self, ctx: &mut Context<Self>) {
         let Some(after) = self.restart_is_due() else { return };
         let decision = Decision::Restart(after);
-        let again = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision };
+        let again =
+            RunEnded { id: self.meta.id, name: self.meta.name.clone(), run: self.sum.run, decision, wanted: false };
         let told = self.services.ended.send(again);
         ctx.spawn(told.into_actor(self).map(|told, act, _| {
             if told.is_err() {
@@ -230,9 +232,9 @@ impl SessionActor {
         let now = self.clock.stamp().log;
         let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
-        let (policy, failed) = (&self.meta.spec.restart, status.is_failure() || self.sum.hung);
+        let (policy, failed) = (self.own_policy(), status.is_failure() || self.sum.hung);
         let wanted = self.end_is_wanted();
-        let decision = policy::decide(policy, failed, wanted, &restarts, now, jitter);
+        let decision = policy::decide(&policy, failed, wanted, &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
         self.put_surely(Event::Exited { run, status, last });
         match decision {
@@ -245,7 +247,7 @@ impl SessionActor {
             self.note_failure();
         }
         self.save_summary_if_due(true);
-        let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
+        let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision, wanted };
         let (durable, ended, keeper) =
             (self.when_durable(self.sum.seq), self.services.ended.clone(), self.services.keeper.clone());
         let id = self.meta.id;

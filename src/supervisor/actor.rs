@@ -1,18 +1,19 @@
 //! The supervisor's actor: which names there are, who hears of an exit, when a run is started again.
 
 use super::create::Creating;
+use super::fleet::Fleet;
 use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
 use crate::keeper::LinkEvent;
-use crate::log::{Feed, MetaBatch, SessionMeta};
+use crate::log::{Feed, Membership, MetaBatch, SessionMeta};
 use crate::model::{Name, Seq, SessionId};
-use crate::policy::Decision;
+use crate::policy::{Decision, Seen};
 use crate::session::messages::{End, EndWithHost, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
 use crate::session::{Birth, Services, SessionActor, What};
-use crate::wire::{ApiError, Code, Created, NewSession};
+use crate::wire::{ApiError, Code, Created, NewSession, SessionInfo};
 use actix::prelude::*;
 use futures_util::future::join_all;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::oneshot;
@@ -27,6 +28,11 @@ pub struct Supervisor {
     pub(super) stopping: bool,
     pub(super) shutdown: Arc<Shutdown>,
     pub(super) falls: Falls,
+    pub(super) fleets: BTreeMap<Name, Fleet>,
+    /// Fleets that somebody is just changing: one at a time.
+    pub(super) changing: BTreeSet<Name>,
+    /// How members of fleets were found, until that is looked at.
+    pub(super) found: BTreeMap<Name, Seen>,
     own: Recipient<Fallen>,
     keeper_pid: Arc<AtomicU32>,
 }
@@ -56,6 +62,8 @@ pub struct Create {
     pub name: Name,
     /// The client's key and the checksum of the request.
     pub key: Option<(crate::model::Key, String)>,
+    /// Of a fleet: its place there.
+    pub member: Option<Membership>,
 }
 
 /// Finds a session by name.
@@ -102,7 +110,7 @@ impl Supervisor {
     pub fn new(
         services: Services,
         arbiters: Vec<ArbiterHandle>,
-        births: Vec<Birth>,
+        (births, fleets): (Vec<Birth>, Vec<Fleet>),
         shutdown: Arc<Shutdown>,
         keeper_pid: Arc<AtomicU32>,
         own: Addr<Supervisor>,
@@ -116,6 +124,9 @@ impl Supervisor {
             stopping: false,
             shutdown,
             falls: Falls::default(),
+            fleets: fleets.into_iter().map(|fleet| (fleet.name().clone(), fleet)).collect(),
+            changing: BTreeSet::new(),
+            found: Supervisor::find_members(&births),
             own: own.recipient(),
             keeper_pid,
         };
@@ -179,6 +190,7 @@ impl Actor for Supervisor {
             }
         });
         ctx.add_stream(events);
+        self.wake_fleets(ctx);
     }
 }
 
@@ -218,6 +230,9 @@ impl Handler<RunEnded> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, msg: RunEnded, ctx: &mut Context<Self>) {
+        if self.group_decides(&msg, ctx) {
+            return;
+        }
         match msg.decision {
             Decision::Restart(after) => {
                 tracing::info!(session = %msg.name, run = msg.run, ?after, "will be restarted");
@@ -245,15 +260,19 @@ impl Supervisor {
 }
 
 impl Handler<Restart> for Supervisor {
-    type Result = ResponseFuture<Result<(), ApiError>>;
+    type Result = ResponseActFuture<Self, Result<(), ApiError>>;
 
     fn handle(&mut self, Restart(name): Restart, _: &mut Context<Self>) -> Self::Result {
         let found = self.refuse_when_stopping().and_then(|()| self.find(&name));
-        Box::pin(async move {
+        let restarted = async move {
             let addr = found?.addr;
             addr.send(End { force: false, for_restart: true }).await.map_err(gone)??;
-            addr.send(Start { spec: None }).await.map_err(gone)?.map_err(|e| cannot_start(&e))
-        })
+            addr.send(Start { spec: None }).await.map_err(gone)?.map_err(|e| cannot_start(&e))?;
+            Ok(addr.send(crate::session::messages::Describe).await.map_err(gone)?.info)
+        };
+        Box::pin(restarted.into_actor(self).map(|restarted: Result<SessionInfo, ApiError>, act, ctx| {
+            restarted.map(|info| act.note_started(&info.name, info.run, ctx))
+        }))
     }
 }
 
@@ -278,7 +297,12 @@ impl Handler<Remove> for Supervisor {
             changes.note(&snapshot.info.name, id, Seq(last), What::Removed);
             Ok(snapshot.info.name)
         };
-        Box::pin(removed.into_actor(self).map(|removed, act, _| removed.map(|name| drop(act.sessions.remove(&name)))))
+        Box::pin(removed.into_actor(self).map(|removed, act, ctx| {
+            removed.map(|name| {
+                act.sessions.remove(&name);
+                act.note_removed(&name, ctx);
+            })
+        }))
     }
 }
 
@@ -303,9 +327,20 @@ impl Handler<StopAll> for Supervisor {
 
     fn handle(&mut self, _: StopAll, _: &mut Context<Self>) -> Self::Result {
         self.stopping = true;
-        let ends: Vec<_> = self.sessions.values().map(|e| e.addr.send(EndWithHost)).collect();
+        let (rest, orders) = self.rest_fleets();
+        let writer = self.services.writer.clone();
+        let ends: Vec<_> = self.sessions.values().map(|e| e.addr.clone()).collect();
         Box::pin(async move {
-            for end in join_all(ends).await {
+            if writer.commit(rest).await.is_err() {
+                tracing::warn!("fleets couldn't be kept: the log writer has stopped");
+            }
+            join_all(orders.into_iter().map(|fleet| async move {
+                for member in fleet {
+                    drop(member.send(EndWithHost).await); // asked again below, with the others
+                }
+            }))
+            .await;
+            for end in join_all(ends.iter().map(|addr| addr.send(EndWithHost))).await {
                 match end {
                     Ok(Ok(())) => {}
                     Ok(Err(e)) => tracing::warn!(error = %e, "a session doesn't end"),

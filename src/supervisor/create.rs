@@ -45,7 +45,7 @@ impl Handler<Create> for Supervisor {
         if let Some(creating) = self.creating.get_mut(&msg.name) {
             return Box::pin(creating.join(&msg.name, key).into_actor(self));
         }
-        let name = msg.name.clone();
+        let (name, member) = (msg.name.clone(), msg.member.clone());
         self.creating.insert(name.clone(), Creating { key, retries: Vec::new() });
         let parts = Parts {
             writer: self.services.writer.clone(),
@@ -66,7 +66,11 @@ impl Handler<Create> for Supervisor {
                 },
             )),
         };
-        Box::pin(begun.map(move |answer, act, _| {
+        let by_hand = member.is_none();
+        Box::pin(begun.map(move |answer, act, ctx| {
+            if let (Ok(Created { session, created: true, .. }), true) = (&answer, by_hand) {
+                act.note_started(&session.name, session.run, ctx);
+            }
             let retries = act.creating.remove(&name).map(|c| c.retries).unwrap_or_default();
             retries.into_iter().for_each(|retry| drop(retry.send(answer.clone())));
             answer
@@ -140,7 +144,7 @@ impl Supervisor {
             return Box::pin(fut::ready(Err(ApiError::new(Code::Failed, format!("no random numbers: {e}")))));
         }
         let id = SessionId(id);
-        let Create { name, spec, key, .. } = msg;
+        let Create { name, spec, key, member, .. } = msg;
         let meta = SessionMeta {
             v: SessionMeta::VERSION,
             id,
@@ -149,6 +153,7 @@ impl Supervisor {
             desired: Desired::Running,
             removed: false,
             ring_records: MAX_RECORDS,
+            member,
             first_run: 1,
             boot: self.services.boot.as_deref().map(str::to_owned),
             spec,

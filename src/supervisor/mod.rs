@@ -6,11 +6,13 @@
 mod actor;
 mod boot;
 mod create;
+mod fleet;
 mod rebirth;
 mod resolve;
 mod shutdown;
 
 pub use actor::{Create, Find, Found, List, Remove, Restart, StopAll, Supervisor};
 pub use boot::boot;
+pub use fleet::{Down, Fleet, Fleets, Up, load as load_fleets};
 pub use resolve::{Defaults, ResolveError, resolve};
 pub use shutdown::{Shutdown, Why};

@@ -5,6 +5,7 @@
 mod attach;
 mod error;
 mod events;
+mod fleet;
 mod follow;
 mod reload;
 mod screen;
@@ -15,6 +16,7 @@ mod turn;
 pub use attach::{AttachHello, AttachLine, AttachOp, AttachQuery, RunEnd, TYPING_FRAME, TYPING_WINDOW};
 pub use error::{ApiError, Code, ErrorBody};
 pub use events::{Change, EventsQuery};
+pub use fleet::{FleetAnswer, FleetChange, FleetInfo, FleetRequest, FleetWord, GroupInfo};
 pub use follow::{
     Content, DataLine, EndLine, EndReason, EventLine, FollowQuery, Hello, Line, StartLine, raw_frame, split_raw_frame,
 };

@@ -153,6 +153,12 @@ pub struct SessionInfo {
     pub restarts: u32,
     pub attached: u32,
     pub queued: u32,
+    /// The fleet it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Name>,
+    /// Its group there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Name>,
 }
 
 /// `POST …/input`: a text without Enter, or bytes as they are. Opens no turn.

@@ -105,6 +105,7 @@ pub(crate) fn session(n: u8, name: &str, env: usize) -> SessionMeta {
         desired: Desired::Running,
         removed: false,
         ring_records: 4096,
+        member: None,
         first_run: 1,
         boot: None,
     }

@@ -11,7 +11,7 @@ use super::{
         salvage,
         sled::Table,
     },
-    CACHE_BYTES, KEY, KeyEntry, SESSION, SessionMeta, by_time, json, name,
+    CACHE_BYTES, FLEET, KEY, KeyEntry, SESSION, SessionMeta, by_time, json, name,
 };
 use crate::model::{Key, SessionId};
 use std::{collections::BTreeMap, fs, path::Path};
@@ -27,6 +27,9 @@ pub(super) fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> 
         for (name, value) in entry::readable(old, vec![SESSION]) {
             draft.put(&name, &value)?;
             sessions += 1;
+        }
+        for (name, value) in entry::readable(old, vec![FLEET]) {
+            draft.put(&name, &value)?;
         }
         for (name, value) in entry::readable(old, vec![KEY]) {
             let entry = serde_json::from_slice::<KeyEntry>(&value);
