@@ -18,7 +18,7 @@ use support::{Host, Out, binary, project_file};
 /// A file, and what the output of each of its blocks must hold, in their order.
 type Page = (&'static str, &'static [&'static [&'static str]]);
 
-const PAGES: [Page; 5] = [
+const PAGES: [Page; 6] = [
     (
         "README.md",
         &[
@@ -43,6 +43,7 @@ const PAGES: [Page; 5] = [
         ],
     ),
     ("docs/format.md", &[]),
+    ("docs/reliability.md", &[]),
     (
         "docs/operations.md",
         &[

@@ -119,6 +119,17 @@ fn after_a_reboot() {
     check(&host);
 }
 
+/// Moves a process to where its session's cgroup is, if it is in one.
+#[cfg(debug_assertions)]
+fn leave_cgroup(pid: u32) {
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
+    let Some((outside, _)) = path.and_then(|path| path.rsplit_once("/termalive-")) else { return };
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap();
+    std::fs::write(format!("{mount}{outside}/cgroup.procs"), pid.to_string()).unwrap();
+}
+
 /// A number that was a session's in another boot is a stranger's in this one.
 #[cfg(debug_assertions)]
 #[test]
@@ -133,6 +144,7 @@ fn pids_of_another_boot_mean_nothing() {
     let pids = ["this", "another"].map(|name| pid(&host, name));
     kill_both(&host);
     assert!(pids.into_iter().all(alive));
+    pids.into_iter().for_each(leave_cgroup); // no stranger is in a session's
     host.set_env("TERMALIVE_DEBUG_BOOT_ID", "another");
     assert_eq!(host.wait_state("another", "lost")["run"], 1);
     host.ok(["kill", "this", "another"]); // looks for what is left, too
