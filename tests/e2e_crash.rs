@@ -200,7 +200,9 @@ const LATER_SENDS: u64 = 80;
 
 #[test]
 fn a_key_is_kept_though_the_host_was_killed_before_it_was_saved() {
-    let host = Host::start();
+    let mut host = Host::cold();
+    host.set_env("TERMALIVE_CFG_STORE__COMMIT_INTERVAL", "10s"); // what isn't waited for is saved so late
+    host.ok(["start", "-d"]);
     host.sh("s", "stty -echo -icanon; echo up; exec cat");
     host.wait_text("s", "^up$");
     let input = |key: &str| post(&host, "/v1/sessions/s/input", key, r#"{"text": "x", "raw": true}"#);
