@@ -87,6 +87,31 @@ fn signals_give_the_terminal_back() {
     assert_eq!(host.session("s").unwrap()["state"], "running");
 }
 
+/// The build that has the failpoint, whatever `TERMALIVE_BIN` is.
+#[cfg(debug_assertions)]
+#[test]
+fn a_panic_gives_the_terminal_back() {
+    let host = Host::start();
+    host.sh("s", "printf 'ready\\033[?2004h\\033[?1000h'; read -r line; echo \"the $line is over\"; exec cat");
+    let before = Terminal::run(host.cmd(["status"]), 80, 24).settings();
+    let panics =
+        host.program(&[env!("CARGO_BIN_EXE_termalive"), "attach", "s"]).env("TERMALIVE_DEBUG_PANIC_ON", "end is over");
+    let mut terminal = Terminal::run(panics, 80, 24);
+    terminal.wait_for("ready");
+    assert_ne!(terminal.settings(), before);
+    terminal.type_in(b"end\r");
+    assert_eq!(terminal.code(), 101);
+    terminal.wait_for("the failpoint was hit");
+    assert_eq!(terminal.settings(), before);
+    let shown = terminal.shown();
+    let (left, said) = (shown.rfind("\x1b[?1049l").unwrap(), shown.find("the failpoint was hit").unwrap());
+    assert!(left < said, "the message stands on the user's own screen: {shown:?}");
+    for mode in ["\x1b[?2004l", "\x1b[?1000l"] {
+        assert!(shown.rfind(mode).unwrap() < left, "modes end before the screen is left: {shown:?}");
+    }
+    assert_eq!(host.session("s").unwrap()["state"], "running");
+}
+
 #[test]
 fn a_new_session_is_attached_and_its_end_is_said() {
     let host = Host::start();

@@ -41,6 +41,8 @@ const PAGES: [Page; 5] = [
         "docs/operations.md",
         &[
             &["version ", "host ", "under keeper "],
+            &["session"],
+            &["begun\ngoing on\n", "restart with:  echo going on", "[2,true]"],
             &["the host is up"],
             &["worth keeping\nworth keeping\n"],
             &["has taken over from", "\n1\nbegun\n"],

@@ -119,3 +119,35 @@ fn a_search_is_for_who_waits_for_it() {
     assert_eq!(reader.wait().unwrap().code(), Some(0));
     assert_eq!(hits(&host, &["^299999 some"]).len(), 1);
 }
+
+/// What the host has done for searches: how many are under way, how many bytes of logs were read.
+fn searches(host: &Host, socket: &str) -> (u64, u64) {
+    let curl = host.program(&["curl", "-sS", "--unix-socket", socket, "http://localhost/metrics"]);
+    let metrics = curl.run().expect_code(0).text();
+    let number = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}")).parse::<f64>().unwrap() as u64
+    };
+    (number("termalive_searches"), number("termalive_search_read_bytes_total"))
+}
+
+#[test]
+fn a_search_stops_when_its_client_leaves() {
+    let host = Host::start();
+    host.sh("big", "seq 1 300000 | sed 's/$/ some words that make a row/'");
+    host.wait_state("big", "exited");
+    let bytes = host.run(["logs", "big", "--raw"]).stdout.len() as u64;
+    let socket = host.status().unwrap()["socket"].as_str().unwrap().to_owned();
+    // nothing is found, so that nothing has to be read of the answer: the host goes on by itself
+    let times = 60;
+    let url = format!("http://localhost/v1/search?re=%5Enever{}", "&session=big".repeat(times as usize));
+    let mut client = host.program(&["curl", "-sS", "--unix-socket", &socket, &url]).spawn();
+    wait_for("the search to be under way", || (searches(&host, &socket).1 > 0).then_some(()));
+    assert!(client.is_running(), "it has all before it");
+    client.signal(rustix::process::Signal::KILL);
+    assert_eq!(client.wait().code, 137);
+    wait_for("the search to end", || (searches(&host, &socket).0 == 0).then_some(()));
+    let (_, read) = searches(&host, &socket);
+    assert!(read < times * bytes / 2, "{read} bytes were read of {bytes}, {times} times");
+    assert_eq!(searches(&host, &socket), (0, read), "and nothing more is");
+}

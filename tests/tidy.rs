@@ -29,8 +29,8 @@ const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Err
 const SLEEPS: [(&str, usize, &str); 13] = [
     ("examples/torture/host.rs", 1, "the stimulus: a random moment; and looks at processes, from outside"),
     ("src/cli/context.rs", 1, "a command's own deadline, or when something is due on the screen, beside the events"),
-    ("src/client/attach.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
+    ("src/client/link.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),
     ("src/keeper/channel.rs", 1, "descriptors in flight: the kernel has no event for their number"),
     ("src/keeper/driver.rs", 1, "back-off between two tries to start a keeper"),
     ("src/keeper/process.rs", 1, "the loop itself failed: without a pause it would burn a processor"),

@@ -280,6 +280,8 @@ impl View {
     }
 
     fn output(&mut self, bytes: &[u8]) {
+        #[cfg(debug_assertions)]
+        crate::session::failpoint::reached(bytes);
         match &mut self.frame {
             Some(frame) => frame.feed(bytes),
             None => {

@@ -61,7 +61,8 @@ impl Check {
 
 pub(super) fn run(args: &DoctorArgs, context: &mut Context) -> Done {
     args.names.check("doctor", "show NAME")?;
-    let mut checks = system::checks();
+    let (host, keeper) = ask(context)?;
+    let mut checks = system::checks(keeper);
     match context.setup(&[], false) {
         Ok(setup) => {
             let config = Config::load(setup.config.as_deref(), &setup.env, &setup.set);
@@ -73,11 +74,7 @@ pub(super) fn run(args: &DoctorArgs, context: &mut Context) -> Done {
         }
         Err(why) => checks.push(Check::fail("folders", why.to_string(), "set HOME or TERMALIVE_HOME")),
     }
-    let asked = context.running().map(|client| async move { Ok(place::host(client).await) });
-    checks.push(match asked {
-        Ok(asked) => converse(asked)?,
-        Err(why) => place::unreachable(&why),
-    });
+    checks.push(host);
     show(&checks, context)?;
     context.out.flush()?;
     let bad = checks.iter().filter(|check| check.status == Verdict::Fail).count();
@@ -85,6 +82,19 @@ pub(super) fn run(args: &DoctorArgs, context: &mut Context) -> Done {
         0 => Ok(Exit::Done),
         _ if context.json || context.quiet => Err(super::Failure::Said(Exit::Failed)),
         n => Err(failed(format!("{n} of {} checks failed", checks.len()))),
+    }
+}
+
+/// The host's check, and the pid of its keeper where it is one of this machine.
+fn ask(context: &mut Context) -> Result<(Check, Option<u32>), super::Failure> {
+    let local = !context.names_a_host();
+    match context.running() {
+        Err(why) => Ok((place::unreachable(&why), None)),
+        Ok(client) => converse(async move {
+            let host = place::host(&client).await;
+            let asks = local && host.status != Verdict::Fail;
+            Ok((host, if asks { place::keeper(&client).await } else { None }))
+        }),
     }
 }
 

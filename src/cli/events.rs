@@ -31,10 +31,9 @@ pub(super) fn run(args: EventsArgs, context: &mut Context) -> Done {
     super::logs::end_on_interrupt()?;
     converse(async {
         if !query.follow {
-            let mut lines = client.lines(&format!("/v1/events?{}", query.to_query())).await?;
-            while let Some(line) = lines.next().await? {
-                let change = serde_json::from_slice(&line);
-                print(context, &change.map_err(|why| super::failed(format!("a strange event came: {why}")))?)?;
+            // whole or not at all: it is short, and cut off it is asked for again
+            for change in client.events(&query).await? {
+                print(context, &change)?;
             }
             return Ok(Exit::Done);
         }

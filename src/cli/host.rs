@@ -1,9 +1,11 @@
 //! `host`: keeper and host in the foreground, until a signal ends them in order.
 
-use super::{Done, Failure, args::NoNames, check, context, context::Context, hidden, wrong};
+use super::{Done, Failure, args::NoNames, check, context, context::Context, failed, hidden, wrong};
 use crate::client::{Host, Presence, Setup};
 use crate::config::Config;
-use crate::wire::{ApiError, Code};
+use crate::keeper::notify;
+use crate::model::Exit;
+use crate::wire::{ApiError, Code, HostStatus};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 
@@ -75,6 +77,9 @@ pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> D
         // with its own patience: the folder may be held by something that never answers here
         let there = Host::local(Setup { autostart: false, ..setup.clone() });
         context::converse(async { there.open().await.map_err(Failure::from) })?;
+        if notify::is_awaited() && verb == "host" {
+            return join(context);
+        }
         let running = ApiError::new(Code::Exists, format!("a host runs already at {}", setup.paths.socket.display()));
         return Err(running.hint("termalive stop ends it").into());
     };
@@ -87,6 +92,21 @@ pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> D
         program: None,
     };
     hidden::keeper(place, looking)
+}
+
+/// Under systemd: a keeper that its unit was left with goes on as the unit's main process, and nothing is started.
+fn join(context: &Context) -> Done {
+    let client = context.running()?;
+    let status: HostStatus = context::converse(async { Ok(client.get("/v1/status").await?) })?;
+    let keeper = status.keeper_pid;
+    let cgroup = |process: &str| std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
+    if cgroup("self") != cgroup(&keeper.to_string()) {
+        let elsewhere =
+            ApiError::new(Code::Exists, format!("a host runs already, outside of this unit: keeper {keeper}"));
+        return Err(elsewhere.hint("termalive stop ends it; then start the unit").into());
+    }
+    notify::ready(keeper).map_err(|e| failed(format!("cannot tell systemd that the host is up: {e}")))?;
+    Ok(Exit::Done)
 }
 
 /// How this machine's own host is started; settings that can't be are said here.

@@ -5,8 +5,8 @@
 
 mod printer;
 
-use super::{Done, Failure, check, context, context::Context, failed, until::Until, wrong};
-use crate::client::{Follow, Item};
+use super::{Done, Failure, check, context, context::Context, failed, reading::Reading, until::Until, wrong};
+use crate::client::Item;
 use crate::model::{Exit, Name};
 use crate::wire::{Content, EndLine, EndReason, FollowQuery, Line};
 use clap::{Args, ValueEnum};
@@ -19,9 +19,6 @@ use rustix::{
 };
 use std::time::Duration;
 use tokio::time::Instant;
-
-/// How long the host may take to print the unfinished row once the time is over. 2 s: the user's patience is spent.
-pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Print a session's log; with a condition, wait for it
 #[derive(Debug, Args)]
@@ -83,15 +80,10 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
     let decide_now = args.timeout == Some(Duration::ZERO);
     let deadline = args.timeout.filter(|_| !decide_now).map(|timeout| begun + timeout);
     let end = runtime.block_on(async {
-        let opening = Follow::open(client, args.name, query);
-        let follow = match deadline {
-            None => opening.await?,
-            Some(deadline) => match tokio::time::timeout_at(deadline, opening).await {
-                Ok(opened) => opened?,
-                Err(_) => return Ok(None),
-            },
-        };
-        print(follow, format, deadline, context).await
+        match Reading::open(client, args.name, query, deadline).await? {
+            Some(reading) => print(reading, format, context).await,
+            None => Ok(None),
+        }
     });
     Ok(match end? {
         None => Exit::Timeout,
@@ -100,38 +92,21 @@ pub(super) fn run(args: LogsArgs, context: &mut Context) -> Done {
 }
 
 /// Prints a reading until its end; nothing when the time was over and the host didn't answer.
-pub(super) async fn print(
-    follow: Follow,
-    format: Format,
-    deadline: Option<Instant>,
-    context: &mut Context,
-) -> Result<Option<EndLine>, Failure> {
+pub(super) async fn print(reading: Reading, format: Format, context: &mut Context) -> Result<Option<EndLine>, Failure> {
     let mut printer = Printer::new(&mut context.out, format, context.quiet);
-    let end = copy(follow, &mut printer, deadline).await;
+    let end = copy(reading, &mut printer).await;
     printer.finish()?;
     end
 }
 
 /// Until the end; nothing when the time was over and the host didn't answer.
-async fn copy(
-    mut follow: Follow,
-    printer: &mut Printer<'_>,
-    deadline: Option<Instant>,
-) -> Result<Option<EndLine>, Failure> {
+async fn copy(mut reading: Reading, printer: &mut Printer<'_>) -> Result<Option<EndLine>, Failure> {
     let reader_gone = reader_gone();
     tokio::pin!(reader_gone);
-    let mut time_over = deadline;
-    let mut last_words: Option<Instant> = None;
     loop {
         tokio::select! {
             biased;
-            () = context::at(last_words) => break,
-            () = context::at(time_over) => {
-                time_over = None;
-                last_words = Some(Instant::now() + LAST_WORDS);
-                let _ = tokio::time::timeout(LAST_WORDS, follow.expire()).await;
-            }
-            item = follow.next() => match item? {
+            item = reading.next() => match item? {
                 Some(Item::Bytes(bytes)) => printer.bytes(&bytes)?,
                 Some(Item::Line(line)) => {
                     printer.line(&line)?;
@@ -146,7 +121,7 @@ async fn copy(
             () = &mut reader_gone => return Err(Failure::ReaderGone),
         }
     }
-    if let Some(end) = follow.end_without_host(EndReason::Timeout, now()) {
+    if let Some(end) = reading.follow.end_without_host(EndReason::Timeout, now()) {
         printer.line(&Line::End(end))?;
     }
     Ok(None)

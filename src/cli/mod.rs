@@ -22,6 +22,7 @@ mod logs;
 mod many;
 mod new;
 mod out;
+mod reading;
 mod reload;
 mod replay;
 mod reply;

@@ -3,8 +3,8 @@
 //! It is a reader like any other: nothing is typed, and the session doesn't depend on it. `--rm` alone ties the two together:
 //! however this command ends, the session is ended and removed.
 
-use super::{Done, Failure, context, context::Context, failed, logs, new, out};
-use crate::client::{Client, Follow};
+use super::{Done, Failure, context, context::Context, failed, logs, new, out, reading::Reading};
+use crate::client::Client;
 use crate::model::{Exit, Name};
 use crate::wire::{Created, EndLine, FollowQuery};
 use clap::Args;
@@ -70,9 +70,11 @@ async fn print(client: &Client, created: &Created, context: &mut Context) -> Res
         follow: true,
         ..FollowQuery::default()
     };
-    let follow = Follow::open(client.clone(), created.session.name.clone(), query).await?;
     let format = if context.json { logs::Format::Json } else { logs::Format::Text };
-    logs::print(follow, format, None, context).await
+    match Reading::open(client.clone(), created.session.name.clone(), query, None).await? {
+        Some(reading) => logs::print(reading, format, context).await,
+        None => Ok(None),
+    }
 }
 
 async fn remove(client: &Client, name: &Name) -> Result<(), Failure> {

@@ -47,13 +47,13 @@ pub(super) fn run(args: SearchArgs, context: &mut Context) -> Done {
     let client = context.client()?;
     super::logs::end_on_interrupt()?;
     let found = converse(async {
-        let mut lines = client.lines(&format!("/v1/search?{}", query.to_query())).await?;
+        let mut hits = client.search(query).await?;
         let mut printer = Printer { json: context.json, quiet: context.quiet, out: &mut context.out, last: None };
         loop {
             tokio::select! {
                 biased;
-                line = lines.next() => match line? {
-                    Some(line) => printer.hit(&line)?,
+                hit = hits.next() => match hit? {
+                    Some(hit) => printer.hit(hit)?,
                     None => break,
                 },
                 // reached only when nothing more is there at the moment
@@ -74,9 +74,7 @@ struct Printer<'a> {
 }
 
 impl Printer<'_> {
-    fn hit(&mut self, line: &[u8]) -> Result<(), Failure> {
-        let hit: SearchHit =
-            serde_json::from_slice(line).map_err(|why| super::failed(format!("a strange hit came: {why}")))?;
+    fn hit(&mut self, hit: SearchHit) -> Result<(), Failure> {
         if self.json {
             self.out.json(&hit)?;
         } else if self.quiet {
@@ -114,7 +112,7 @@ mod tests {
         let print = |json, quiet, hits: &[String]| {
             let mut out = out::Out::default();
             let mut printer = Printer { json, quiet, out: &mut out, last: None };
-            hits.iter().for_each(|hit| printer.hit(hit.as_bytes()).unwrap());
+            hits.iter().for_each(|hit| printer.hit(serde_json::from_str(hit).unwrap()).unwrap());
             out.take()
         };
         let two = [hit("p", &[]), hit("q", &["x"])];

@@ -1,10 +1,11 @@
 //! `show`: all that the host knows of one session.
 
 use super::{Done, context::Context, context::converse, list, out::one_line, table};
-use crate::model::{Exit, Name, RawString};
+use crate::model::{Exit, Name, RawString, format_duration};
 use crate::wire::SessionInfo;
 use clap::Args;
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// Show a session: command, state, times, size, labels
 #[derive(Debug, Args)]
@@ -45,6 +46,7 @@ fn facts(session: &SessionInfo, now: Timestamp) -> Vec<(&'static str, String)> {
         known("agent", session.agent.clone()),
         known("command", Some(session.command.clone())),
         known("argv", Some(argv).filter(|argv| *argv != session.command)),
+        known("restart with", session.restart_command.clone()),
         known("cwd", Some(session.cwd.lossy())),
         known("pid", session.pid.map(|pid| pid.to_string())),
         known("run", Some(format!("{}{}", session.run, restarts(session.restarts)))),
@@ -56,6 +58,8 @@ fn facts(session: &SessionInfo, now: Timestamp) -> Vec<(&'static str, String)> {
         known("log", Some(format!("up to @{}", session.last_seq))),
         known("size", Some(session.size.to_string())),
         known("labels", Some(labels.join(" "))),
+        known("stop", stop(session)),
+        known("watchdog", session.watchdog_ms.map(span)),
         known("attached", (session.attached > 0).then(|| session.attached.to_string())),
         known("queued", (session.queued > 0).then(|| session.queued.to_string())),
     ]
@@ -73,6 +77,18 @@ fn state(session: &SessionInfo) -> String {
     }
     session.reason.iter().for_each(|reason| text += &format!(": {reason}"));
     text
+}
+
+/// How it is asked to end, where that isn't as usual.
+fn stop(session: &SessionInfo) -> Option<String> {
+    let signal = session.stop_signal.as_ref().map(|signal| format!("SIG{signal}"));
+    let time = session.stop_timeout_ms.map(|ms| format!("KILL after {}", span(ms)));
+    let said: Vec<String> = signal.into_iter().chain(time).collect();
+    Some(said.join(", ")).filter(|said| !said.is_empty())
+}
+
+fn span(ms: u64) -> String {
+    format_duration(Duration::from_millis(ms))
 }
 
 fn restarts(n: u32) -> String {
@@ -94,6 +110,7 @@ mod tests {
             "name": "a", "id": "07070707070707070707070707070707", "state": "exited", "activity": "unknown",
             "command": "cat x", "argv": ["cat", "x"], "cwd": "/", "run": 2, "signal": 9, "created_at": "2026-02-01T03:40:00Z",
             "exited_at": "2026-02-01T03:41:00Z", "last_seq": 7, "size": {"cols": 80, "rows": 24}, "labels": {"k": "v"},
+            "restart_command": "cat y", "stop_signal": "INT", "stop_timeout_ms": 500, "watchdog_ms": 600000,
             "restarts": 1, "attached": 0, "queued": 0
         }))
         .unwrap();
@@ -104,6 +121,7 @@ mod tests {
             "id=07070707070707070707070707070707",
             "state=exited, exit status 137 (signal 9)",
             "command=cat x",
+            "restart with=cat y",
             "cwd=/",
             "run=2 (restarted once)",
             "created=2026-02-01T03:40:00Z (2m ago)",
@@ -111,6 +129,8 @@ mod tests {
             "log=up to @7",
             "size=80x24",
             "labels=k=v",
+            "stop=SIGINT, KILL after 500ms",
+            "watchdog=10m",
         ];
         assert_eq!(shown, wanted);
     }

@@ -230,7 +230,7 @@ fn try_lock(file: &File, paths: &Paths) -> Result<bool, ClientError> {
 
 /// Delays between tries: 5 ms, doubled up to 100 ms. The first ones are for a host that is nearly up, the last for one that
 /// reads a long tail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Backoff(Duration);
 
 const FIRST_DELAY: Duration = Duration::from_millis(5);
@@ -245,7 +245,13 @@ impl Default for Backoff {
 impl Backoff {
     /// Waits, and longer the next time.
     pub async fn pause(&mut self) {
-        tokio::time::sleep(self.0).await;
-        self.0 = (self.0 * 2).min(LONGEST_DELAY);
+        tokio::time::sleep(self.step()).await;
+    }
+
+    /// The next delay; the one after it is longer.
+    pub(super) fn step(&mut self) -> Duration {
+        let delay = self.0;
+        self.0 = (delay * 2).min(LONGEST_DELAY);
+        delay
     }
 }

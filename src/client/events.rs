@@ -3,56 +3,51 @@
 //! Lines come over a WebSocket. When it breaks, they are asked for again after the last one that came; another host tells
 //! first how the sessions stand. Nothing is buffered here.
 
-use super::follow::{Answer, PATIENCE, SILENCE, Socket, websocket};
-use super::{Backoff, Client, ClientError, Stream, request};
-use crate::wire::{ApiError, Change, Code, ErrorBody, EventsQuery};
-use futures_util::StreamExt;
-use hyper::{Method, StatusCode};
-use tokio::time::Instant;
+use super::{Client, ClientError, link::Link, request};
+use crate::wire::{Change, ErrorBody, EventsQuery};
+use hyper::Method;
 use tokio_tungstenite::tungstenite::Message;
 
 /// See the module.
 pub struct Events {
-    client: Client,
+    link: Link,
     query: EventsQuery,
-    socket: Option<Socket>,
-    broken_since: Option<Instant>,
-    backoff: Backoff,
+}
+
+impl Client {
+    /// How sessions stand now, or what happened up to now.
+    pub async fn events(&self, query: &EventsQuery) -> Result<Vec<Change>, ClientError> {
+        let path = path(query);
+        let answer = self.fetch(&path).await?;
+        let lines = answer.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        lines.map(|line| request::read(&Method::GET, &path, line)).collect()
+    }
 }
 
 impl Events {
     /// Begins. The host is started first where there is none and may be.
     pub async fn open(client: Client, query: EventsQuery) -> Result<Events, ClientError> {
-        let stream = client.host.open().await?;
-        let mut events = Events { client, query, socket: None, broken_since: None, backoff: Backoff::default() };
-        events.upgrade(stream).await?;
-        Ok(events)
+        let link = Link::open(client, &path(&query)).await?;
+        Ok(Events { link, query })
     }
 
-    /// The next line. It never ends by itself.
+    /// The next line. It never ends by itself. May be dropped and called again at any time.
     pub async fn next(&mut self) -> Result<Change, ClientError> {
         loop {
-            let Some(socket) = &mut self.socket else {
-                self.reconnect().await?;
+            if !self.link.stands() {
+                self.link.again(|| path(&self.query), None).await?;
                 continue;
-            };
-            match tokio::time::timeout(SILENCE, socket.next()).await {
-                Ok(Some(Ok(Message::Text(text)))) => {
-                    self.progress();
+            }
+            match self.link.next().await {
+                Some(Message::Text(text)) => {
+                    self.link.progress();
                     let change: Change = serde_json::from_str(&text).map_err(|why| self.strange(&text, &why))?;
                     self.query.since = Some(change.id.clone());
                     return Ok(change);
                 }
-                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => self.progress(),
-                Ok(Some(Ok(Message::Binary(_) | Message::Frame(_)))) => {}
-                Ok(Some(Ok(Message::Close(_)) | Err(_)) | None) | Err(_) => self.socket = None,
+                Some(Message::Ping(_) | Message::Pong(_)) => self.link.progress(),
+                Some(Message::Binary(_) | Message::Frame(_) | Message::Close(_)) | None => {}
             }
-        }
-    }
-
-    fn progress(&mut self) {
-        if self.broken_since.take().is_some() {
-            self.backoff = Backoff::default();
         }
     }
 
@@ -62,32 +57,8 @@ impl Events {
             Err(_) => ClientError::NotAHost { request: "GET /v1/events".to_owned(), answer: why.to_string() },
         }
     }
+}
 
-    /// One try to get back to a host, after a pause.
-    async fn reconnect(&mut self) -> Result<(), ClientError> {
-        let since = *self.broken_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE {
-            let error = format!("no host at {} for {} s", self.client.host.place(), PATIENCE.as_secs());
-            return Err(ApiError::new(Code::NoHost, error).into());
-        }
-        self.backoff.pause().await;
-        match self.client.host.address.connect().await {
-            Ok(stream) => self.upgrade(stream).await,
-            Err(_) => Ok(()), // not back yet
-        }
-    }
-
-    async fn upgrade(&mut self, stream: Stream) -> Result<(), ClientError> {
-        let path = format!("/v1/events?{}", self.query.to_query());
-        match websocket(&self.client.host, stream, &path).await? {
-            Answer::Socket(socket) => self.socket = Some(*socket),
-            // the host is back, and others have used up its patience with this address
-            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.broken_since.is_some() => {}
-            Answer::Refused(status, body) => {
-                return Err(request::refusal(&Method::GET, "/v1/events", status, &body));
-            }
-            Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
-        }
-        Ok(())
-    }
+fn path(query: &EventsQuery) -> String {
+    format!("/v1/events?{}", query.to_query())
 }

@@ -4,33 +4,17 @@
 //! session's id, the resolved start, and the place after the last output that came; so nothing is lost or doubled. Nothing is
 //! buffered here: who doesn't call [`Follow::next`] makes the host wait with this reader alone.
 
-use super::{Backoff, Client, ClientError, Host, Stream, request};
+use super::link::{Link, Socket};
+use super::{Client, ClientError};
 use crate::model::{Cursor, Name, Seq};
-use crate::wire::{ApiError, Code, EndLine, EndReason, ErrorBody, FollowQuery, Hello, Line, split_raw_frame};
+use crate::wire::{EndLine, EndReason, ErrorBody, FollowQuery, Hello, Line, split_raw_frame};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use http_body_util::{BodyExt, Empty};
-use hyper::{Method, Request, StatusCode, client::conn::http1};
-use hyper_util::rt::TokioIo;
-use std::{io, time::Duration};
-use tokio::time::Instant;
-use tokio_tungstenite::{
-    WebSocketStream,
-    tungstenite::{
-        Message,
-        handshake::{client::generate_key, derive_accept_key},
-        protocol::Role,
-    },
-};
+use std::task::{Context, Poll};
+use tokio_tungstenite::tungstenite::{self, Message};
 
-/// How long a broken reading looks for a host. 60 s: longer than any host takes to come back.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-/// Silence after which a connection counts as dead. 60 s: three pings of the host.
-pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// Tells the host that the time is over: it prints the unfinished row and ends the reading.
 const TIMEOUT_OP: &str = r#"{"op":"timeout"}"#;
-
-pub(super) type Socket = WebSocketStream<Stream>;
 
 /// What a reading yields.
 #[derive(Debug)]
@@ -43,17 +27,17 @@ pub enum Item {
 
 /// See the module.
 pub struct Follow {
-    client: Client,
+    link: Link,
     name: Name,
     query: FollowQuery,
-    socket: Option<Socket>,
     hello: Option<Hello>,
     /// The highest event printed: events carry no cursor, so they are told apart by their number.
     last_event: Seq,
     started: bool,
     ended: bool,
-    broken_since: Option<Instant>,
-    backoff: Backoff,
+    /// The time is over; each connection has to be told, and this one wasn't yet.
+    expired: bool,
+    untold: bool,
 }
 
 impl std::fmt::Debug for Follow {
@@ -65,37 +49,36 @@ impl std::fmt::Debug for Follow {
 impl Follow {
     /// Begins a reading. The host is started first where there is none and may be.
     pub async fn open(client: Client, name: Name, query: FollowQuery) -> Result<Follow, ClientError> {
-        let stream = client.host.open().await?;
-        let mut follow = Follow {
-            client,
+        let link = Link::open(client, &path(&name, &query)).await?;
+        Ok(Follow {
+            link,
             name,
             query,
-            socket: None,
             hello: None,
             last_event: Seq(0),
             started: false,
             ended: false,
-            broken_since: None,
-            backoff: Backoff::default(),
-        };
-        follow.upgrade(stream).await?;
-        Ok(follow)
+            expired: false,
+            untold: false,
+        })
     }
 
     /// The next line or bytes; nothing after `end`. May be dropped and called again at any time.
     pub async fn next(&mut self) -> Result<Option<Item>, ClientError> {
         while !self.ended {
-            let Some(socket) = &mut self.socket else {
+            if !self.link.stands() {
                 self.reconnect().await?;
                 continue;
-            };
-            match tokio::time::timeout(SILENCE, socket.next()).await {
-                Ok(Some(Ok(message))) => {
-                    if let Some(item) = self.take(message)? {
-                        return Ok(Some(item));
-                    }
-                }
-                Ok(Some(Err(_)) | None) | Err(_) => self.socket = None,
+            }
+            let untold = &mut self.untold;
+            let next = self.link.next_by(|socket, cx| match poll_tell(socket, cx, untold) {
+                Err(error) => Poll::Ready(Some(Err(error))),
+                Ok(()) => socket.poll_next_unpin(cx),
+            });
+            if let Some(message) = next.await
+                && let Some(item) = self.take(message)?
+            {
+                return Ok(Some(item));
             }
         }
         Ok(None)
@@ -111,12 +94,9 @@ impl Follow {
         self.query.after.map(|after| after.seq.max(self.last_event))
     }
 
-    /// Asks the host to end the reading with `timeout`; what it still prints comes from [`Follow::next`].
-    pub async fn expire(&mut self) {
-        if let Some(socket) = &mut self.socket {
-            // a connection that breaks here ends like one that broke before
-            let _ = socket.send(Message::text(TIMEOUT_OP)).await;
-        }
+    /// Has [`Follow::next`] ask the host to end the reading with `timeout`; what it still prints comes before.
+    pub fn expire(&mut self) {
+        (self.expired, self.untold) = (true, true);
     }
 
     /// The `end` line that the host would have sent, had it been there. Nothing when the reading never began.
@@ -143,18 +123,14 @@ impl Follow {
                 let (at, bytes) = split_raw_frame(&frame).ok_or_else(|| self.strange("a frame of a few bytes"))?;
                 let length = bytes.len();
                 self.query.after = Some(Cursor { seq: at.seq, byte: at.byte.saturating_add(length as u32) });
-                self.progress();
+                self.link.progress();
                 Ok(Some(Item::Bytes(frame.slice(frame.len() - length..))))
             }
             Message::Ping(_) | Message::Pong(_) => {
-                self.progress();
+                self.link.progress();
                 Ok(None)
             }
-            Message::Close(_) => {
-                self.socket = None;
-                Ok(None)
-            }
-            Message::Frame(_) => Ok(None),
+            Message::Close(_) | Message::Frame(_) => Ok(None),
         }
     }
 
@@ -180,7 +156,7 @@ impl Follow {
             Line::Other(event) if event.seq <= self.last_event => return Ok(None),
             line => line,
         };
-        self.progress();
+        self.link.progress();
         match &line {
             Line::Data(data) => self.query.after = data.next.or(self.query.after),
             Line::Other(event) => self.last_event = event.seq,
@@ -190,102 +166,32 @@ impl Follow {
         Ok(Some(Item::Line(line)))
     }
 
-    fn progress(&mut self) {
-        if self.broken_since.take().is_some() {
-            self.backoff = Backoff::default();
-        }
-    }
-
-    /// One try to get back to the host, after a pause.
     async fn reconnect(&mut self) -> Result<(), ClientError> {
-        let since = *self.broken_since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= PATIENCE {
-            let error = ApiError::new(
-                Code::NoHost,
-                format!("no host at {} for {} s", self.client.host.place(), PATIENCE.as_secs()),
-            );
-            let hint = self
-                .query
-                .after
-                .map(|at| format!("termalive logs {} --since {at} goes on where this ended", self.name));
-            return Err(hint.into_iter().fold(error, ApiError::hint).into());
-        }
-        self.backoff.pause().await;
-        match self.client.host.address.connect().await {
-            Ok(stream) => self.upgrade(stream).await,
-            Err(_) => Ok(()), // not back yet
-        }
-    }
-
-    /// Makes a WebSocket of a connection. A refusal in the host's words is an error; a connection that breaks is tried again.
-    ///
-    /// The upgrade goes through hyper, not through tungstenite's own handshake: that one gives only as much of a refusal's
-    /// body as came with its head.
-    async fn upgrade(&mut self, stream: Stream) -> Result<(), ClientError> {
-        let path = format!("/v1/sessions/{}/follow?{}", self.name, self.query.to_query());
-        match websocket(&self.client.host, stream, &path).await? {
-            Answer::Socket(socket) => self.socket = Some(*socket),
-            // the host is back, and others have used up its patience with this address
-            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.hello.is_some() => {}
-            Answer::Refused(status, body) => match request::refusal(&Method::GET, &self.path(), status, &body) {
-                ClientError::Api(e) if e.code == Code::Stopping && self.broken_since.is_some() => {} // not back yet
-                error => return Err(error),
-            },
-            Answer::Broken => self.broken_since = Some(self.broken_since.unwrap_or_else(Instant::now)),
-        }
+        let Follow { link, name, query, .. } = self;
+        let hint = query.after.map(|at| format!("termalive logs {name} --since {at} goes on where this ended"));
+        link.again(|| path(name, query), hint).await?;
+        self.untold = self.expired;
         Ok(())
     }
 
-    fn path(&self) -> String {
-        format!("/v1/sessions/{}/follow", self.name)
-    }
-
     fn strange(&self, answer: &str) -> ClientError {
-        ClientError::NotAHost { request: format!("GET {}", self.path()), answer: answer.to_owned() }
+        let request = format!("GET /v1/sessions/{}/follow", self.name);
+        ClientError::NotAHost { request, answer: answer.to_owned() }
     }
 }
 
-/// What a host answers to the wish for a WebSocket.
-pub(super) enum Answer {
-    Socket(Box<Socket>),
-    Refused(StatusCode, Bytes),
-    /// The connection broke, or the host had no time to read what is wished.
-    Broken,
+fn poll_tell(socket: &mut Socket, cx: &mut Context<'_>, untold: &mut bool) -> Result<(), tungstenite::Error> {
+    if *untold && let Poll::Ready(ready) = socket.poll_ready_unpin(cx) {
+        ready?;
+        socket.start_send_unpin(Message::text(TIMEOUT_OP))?;
+        *untold = false;
+        if let Poll::Ready(flushed) = socket.poll_flush_unpin(cx) {
+            flushed?; // else reading goes on with it
+        }
+    }
+    Ok(())
 }
 
-/// Makes a WebSocket of a connection.
-pub(super) async fn websocket(host: &Host, stream: Stream, path: &str) -> Result<Answer, ClientError> {
-    let key = generate_key();
-    let request = host
-        .address
-        .introduce(Request::get(path))
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", &key)
-        .body(Empty::<Bytes>::new())
-        .map_err(|why| ClientError::System { what: format!("ask for {path}"), why: io::Error::other(why) })?;
-    match switch(stream, request, &derive_accept_key(key.as_bytes())).await {
-        Ok(Answer::Refused(StatusCode::REQUEST_TIMEOUT, _)) | Err(_) => Ok(Answer::Broken),
-        Ok(answer) => Ok(answer),
-    }
-}
-
-async fn switch(stream: Stream, request: Request<Empty<Bytes>>, accept: &str) -> Result<Answer, io::Error> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    let running = tokio::spawn(connection.with_upgrades());
-    let response = sender.send_request(request).await.map_err(io::Error::other)?;
-    let status = response.status();
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        running.abort();
-        return Ok(Answer::Refused(status, body));
-    }
-    if response.headers().get("sec-websocket-accept").is_none_or(|got| got.as_bytes() != accept.as_bytes()) {
-        return Ok(Answer::Refused(status, Bytes::new()));
-    }
-    let upgraded = hyper::upgrade::on(response).await.map_err(io::Error::other)?;
-    let parts = upgraded.downcast::<TokioIo<Stream>>().map_err(|_| io::Error::other("a stream of another kind"))?;
-    let (stream, read) = (parts.io.into_inner(), parts.read_buf.to_vec());
-    Ok(Answer::Socket(Box::new(WebSocketStream::from_partially_read(stream, read, Role::Client, None).await)))
+fn path(name: &Name, query: &FollowQuery) -> String {
+    format!("/v1/sessions/{name}/follow?{}", query.to_query())
 }

@@ -11,7 +11,9 @@ mod error;
 mod events;
 mod follow;
 mod lines;
+mod link;
 mod request;
+mod search;
 mod start;
 mod turns;
 
@@ -21,8 +23,8 @@ pub use connect::{Backoff, Host, Presence};
 pub use error::ClientError;
 pub use events::Events;
 pub use follow::{Follow, Item};
-pub use lines::Lines;
 pub use request::{Client, RETRY_PATIENCE};
+pub use search::Search;
 pub use start::Setup;
 
 #[cfg(test)]

@@ -116,7 +116,7 @@ impl Client {
     }
 
     /// The next connection after a cut, for as long as the host lives and patience lasts.
-    async fn again(&self, cut_at: Instant, backoff: &mut Backoff) -> Result<Stream, ClientError> {
+    pub(super) async fn again(&self, cut_at: Instant, backoff: &mut Backoff) -> Result<Stream, ClientError> {
         loop {
             if matches!(self.host.presence(false)?, Presence::Absent(_)) {
                 return Err(ClientError::Vanished(self.host.place()));

@@ -335,13 +335,17 @@ async fn a_refused_reading_is_an_error() {
 #[tokio::test]
 async fn the_end_of_patience_is_told_to_the_host() {
     let place = Place::new();
-    let send = vec![hello("@3"), data(4, ">>>", "@5"), end("timeout")];
-    let heard = place.serve(vec![Act::Frames { hear: true, send }]);
+    let then = vec![data(4, ">>>", "@5"), end("timeout")];
+    let heard = place.serve(vec![
+        Act::Talk { first: vec![hello("@3")], hear: 1, then: Vec::new() }, // hears it and is killed
+        Act::Cut,
+        Act::Talk { first: vec![hello("@3")], hear: 1, then },
+    ]);
     let mut follow = Follow::open(place.client(), "x".parse().unwrap(), FollowQuery::default()).await.unwrap();
     assert!(follow.end_without_host(EndReason::Timeout, "T".into()).is_none());
-    follow.expire().await;
+    follow.expire();
     assert_eq!(all(&mut follow).await, [">>>", "Timeout"]);
-    assert_eq!(heard.lock().unwrap()[1], r#"{"op":"timeout"}"#);
+    assert_eq!([1, 4].map(|i| heard.lock().unwrap()[i].clone()), [r#"{"op":"timeout"}"#; 2]);
     let own = follow.end_without_host(EndReason::Timeout, "T".into()).unwrap();
     assert_eq!((own.next, own.run), (Cursor::at(Seq(5)), 1));
 }

@@ -8,6 +8,7 @@
 //! host     the host process, when the next may come
 //! reexec   the keeper becomes a newer program in place   program  what hosts are started from
 //! setup    how a process becomes a keeper
+//! notify   the word to systemd
 //! protocol words · channel socket, descriptors, memfds · signals · status how a process ended
 //! ```
 //! # Rules
@@ -22,6 +23,7 @@ mod driver;
 mod host;
 mod lean;
 mod link;
+pub mod notify;
 mod process;
 mod program;
 mod protocol;

@@ -3,6 +3,7 @@
 use super::{
     channel::{IN_FLIGHT_RETRY, Received, Sent, exactly},
     host::{Host, Item, Phase},
+    notify,
     process::{Keeper, line},
     protocol::{HostSays, KeeperSays, PROTOCOL, shorten},
     sessions::News,
@@ -62,7 +63,11 @@ impl Keeper {
             HostSays::Adopted { .. } => {}
             HostSays::Ready => {
                 host.ready = true;
-                self.served = true;
+                if !std::mem::replace(&mut self.served, true)
+                    && let Err(e) = notify::ready(std::process::id())
+                {
+                    line(&format!("cannot tell the init system that the host is up: {e}"));
+                }
                 self.away_since = None;
                 self.program.served();
                 self.tell("R");

@@ -1,7 +1,7 @@
 //! How a process becomes a keeper, whoever started it: session, signals, subreaper, descriptors, limits.
 
-use super::signals::Signals;
-use crate::pty::tree;
+use super::{process::line, signals::Signals};
+use crate::pty::{cgroup, oom, tree};
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid};
 use std::{fs, io, os::fd::RawFd};
 
@@ -13,6 +13,10 @@ pub(super) fn become_keeper(detached: Option<&[RawFd]>) -> io::Result<Signals> {
         close_others(kept)?;
     }
     super::lean::map_page_by_page();
+    if let Err(e) = cgroup::leave() {
+        line(&format!("this keeper stays in the cgroup of the session it was started in, and ends with it: {e}"));
+    }
+    let _ = oom::spare(); // for who is permitted to
     let signals = Signals::block()?;
     set_child_subreaper(Some(getpid()))?;
     tree::set_keeper(std::process::id());

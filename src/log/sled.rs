@@ -29,7 +29,8 @@ const DAMAGED: &str = "damaged";
 /// A value as it lies in sled's cache.
 pub(super) type Value = sled::IVec;
 
-/// How long to wait for the lock of a table that another thread is just closing.
+/// How long to wait for the lock of a table that is just being closed: a segment of an older release that a reader still
+/// holds, or `meta` right after it was renewed. Closed segments of this release are read without sled.
 const CLOSING: (u32, Duration) = (100, Duration::from_millis(20));
 
 /// Extra look-ups of each entry that is read in a row. sled looks at a cache shard's size at every 64th access only, so

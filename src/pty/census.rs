@@ -4,7 +4,7 @@
 //! being executed shows no environment. So a census lists until a listing names nobody new, and says when it isn't sure
 //! ([`Census::is_settled`]). Only what a census finds is ever signalled, so it must never take a stranger for a session's.
 
-use super::{shim::ID_VARIABLE, stat};
+use super::{cgroup, shim::ID_VARIABLE, stat};
 use crate::model::{Process, SessionId};
 use std::{
     collections::{HashMap, HashSet},
@@ -28,17 +28,21 @@ pub(crate) fn set_keeper(pid: u32) {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Target {
     /// Of the session whose leader is or was this: same session or group, descendants, and whoever carries the session's
-    /// cookie in its environment.
+    /// cookie in its environment or is in its cgroup.
     Tree(Process, SessionId),
-    /// With the session's cookie, and started at this time (clock ticks after boot) or later.
+    /// The same, where nothing is known of a leader.
+    Left(SessionId),
+    /// With the session's cookie or in its cgroup, and started at this time (clock ticks after boot) or later.
     Young(SessionId, u64),
 }
 
 /// All processes at about one moment.
 pub(super) struct Census {
     all: HashMap<u32, stat::Stat>,
-    /// Whose cookie they have.
-    cookies: HashMap<SessionId, Vec<u32>>,
+    /// Who has a session's cookie, or is in its cgroup.
+    marked: HashMap<SessionId, HashSet<u32>>,
+    /// The cgroups in which somebody is a session's.
+    cgroups: HashMap<SessionId, HashSet<String>>,
     /// Listed so far, also who was gone by then.
     seen: HashSet<u32>,
     /// Of everybody it could be told whose it is.
@@ -49,8 +53,14 @@ pub(super) struct Census {
 impl Census {
     /// An error says nothing about anybody: `/proc` can't be read now.
     pub(super) fn take() -> io::Result<Census> {
-        let mut census =
-            Census { all: HashMap::new(), cookies: HashMap::new(), seen: HashSet::new(), clear: true, settled: false };
+        let mut census = Census {
+            all: HashMap::new(),
+            marked: HashMap::new(),
+            cgroups: HashMap::new(),
+            seen: HashSet::new(),
+            clear: true,
+            settled: false,
+        };
         census.go_on()?;
         Ok(census)
     }
@@ -81,10 +91,11 @@ impl Census {
     /// The living ones among them. Never this process, the keeper or the host. Zombies are gone.
     pub(super) fn find(&self, target: Target) -> Vec<Process> {
         match target {
-            Target::Tree(root, id) => self.tree(root, id),
+            Target::Tree(root, id) => self.tree(Some(root), id),
+            Target::Left(id) => self.tree(None, id),
             Target::Young(id, since) => {
                 let young = |s: &&stat::Stat| s.process.start_time >= since && !Self::is_ours(s.process.pid);
-                self.with_cookie(id).filter_map(|pid| self.all.get(pid)).filter(young).map(|s| s.process).collect()
+                self.marked(id).filter_map(|pid| self.all.get(pid)).filter(young).map(|s| s.process).collect()
             }
         }
     }
@@ -99,9 +110,10 @@ impl Census {
         if stat.zombie || stat.kernel {
             return Ok(true);
         }
+        self.look_at_cgroup(pid)?;
         let environ = || fs::read(format!("/proc/{pid}/environ"));
         let mut env = match environ() {
-            Err(e) if matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => return Err(e),
+            Err(e) if is_full(&e) => return Err(e),
             Err(_) => return Ok(true), // somebody else's, or gone
             Ok(env) => env,
         };
@@ -112,29 +124,50 @@ impl Census {
             env = environ().unwrap_or_default(); // the look before may have met an execution that is over now
         }
         if let Some(id) = cookie(&env) {
-            self.cookies.entry(id).or_default().push(pid);
+            self.marked.entry(id).or_default().insert(pid);
         }
         Ok(true)
     }
 
-    fn with_cookie(&self, id: SessionId) -> impl Iterator<Item = &u32> {
-        self.cookies.get(&id).into_iter().flatten()
+    fn look_at_cgroup(&mut self, pid: u32) -> io::Result<()> {
+        if !cgroup::is_mounted() {
+            return Ok(());
+        }
+        let cgroup = match fs::read_to_string(format!("/proc/{pid}/cgroup")) {
+            Err(e) if is_full(&e) => return Err(e),
+            cgroup => cgroup.unwrap_or_default(), // gone
+        };
+        for (id, path) in cgroup::sessions(&cgroup) {
+            self.marked.entry(id).or_default().insert(pid);
+            self.cgroups.entry(id).or_default().insert(path.to_owned());
+        }
+        Ok(())
     }
 
-    fn tree(&self, root: Process, id: SessionId) -> Vec<Process> {
-        let marked: HashSet<u32> = self.with_cookie(id).copied().collect();
-        let leader = self.all.get(&root.pid);
-        let reused = leader.is_some_and(|l| l.process != root); // then the number says nothing
+    fn marked(&self, id: SessionId) -> impl Iterator<Item = &u32> {
+        self.marked.get(&id).into_iter().flatten()
+    }
+
+    /// Where processes of the session were seen.
+    pub(super) fn cgroups(&self, id: SessionId) -> impl Iterator<Item = &str> {
+        self.cgroups.get(&id).into_iter().flatten().map(String::as_str)
+    }
+
+    fn tree(&self, root: Option<Process>, id: SessionId) -> Vec<Process> {
+        let marked: HashSet<u32> = self.marked(id).copied().collect();
+        let leader = root.and_then(|root| self.all.get(&root.pid));
+        // Then the number says nothing.
+        let reused = leader.is_some_and(|l| Some(l.process) != root);
         let living = || self.all.values().filter(|s| !s.zombie);
         let belongs = |s: &stat::Stat| {
-            let numbered = s.session == root.pid || s.group == root.pid;
+            let numbered = root.is_some_and(|root| s.session == root.pid || s.group == root.pid);
             // With the leader gone its number may have had another life as a stranger's session: ours were adopted by
             // the keeper, or carry the cookie.
             let surely = leader.is_some() || self.is_adopted(s);
             marked.contains(&s.process.pid) || (numbered && !reused && surely)
         };
         let mut found: HashSet<u32> = living().filter(|s| belongs(s)).map(|s| s.process.pid).collect();
-        if !reused && leader.is_some() {
+        if let Some(root) = root.filter(|_| !reused && leader.is_some()) {
             found.insert(root.pid);
         }
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
@@ -171,6 +204,11 @@ impl Census {
         }
         false
     }
+}
+
+/// This process has too many files open to look: an answer would be wrong.
+fn is_full(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
 }
 
 fn pids() -> io::Result<Vec<u32>> {

@@ -3,6 +3,7 @@
 //! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program.
 //! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs.
 
+use super::{cgroup, oom};
 use crate::model::{Name, RawString, SessionId, Spec};
 use rustix::{
     fs::Mode,
@@ -143,6 +144,7 @@ fn execute(spec: &str, files: &str) -> Failure {
             let limit = Rlimit { current: Some(soft), maximum: hard };
             setrlimit(Resource::Nofile, limit).map_err(|e| Failure::at(b's')(e.into()))?;
         }
+        settle();
         reset_signals();
         umask(Mode::from_raw_mode(spec.umask));
         chdir(&*spec.cwd.to_os()).map_err(|e| Failure::at(b'c')(e.into()))?;
@@ -152,6 +154,13 @@ fn execute(spec: &str, files: &str) -> Failure {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
+}
+
+/// Into the session's cgroup, and before the host where the kernel runs out of memory. The program runs as well without.
+fn settle() {
+    let id = std::env::var(ID_VARIABLE).ok().and_then(|id| SessionId::try_from(id).ok());
+    let _ = id.map(cgroup::enter); // not everywhere: `doctor` says where and why
+    let _ = oom::offer(); // of a kernel without it
 }
 
 fn exec(spec: &ShimSpec) -> io::Error {

@@ -4,7 +4,7 @@
 //! The end of a tree is that it is *empty*, not that its leader is gone. A process that isn't surely the session's is
 //! never signalled: a pid means nothing without its start time, and a number may belong to a stranger by now.
 
-use super::{census::Census, stat};
+use super::{census::Census, cgroup, stat};
 use crate::model::Process;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -12,10 +12,11 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeSet, HashSet},
     io,
     mem::take,
     os::fd::OwnedFd,
+    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError, mpsc},
     thread,
     time::{Duration, Instant},
@@ -49,8 +50,8 @@ pub enum Manner {
 
 /// Ends processes in the given manner. `done` gets how many don't end even so (0: nothing is left), or why it can't be tried. It is called on another thread and must not wait.
 pub fn end(target: Target, manner: Manner, done: impl FnOnce(io::Result<usize>) + Send + 'static) {
-    let (since, told, done) = (Instant::now(), HashSet::new(), Box::new(done));
-    let ending = Ending { target, manner, since, sent: None, empty_since: None, told, done };
+    let (since, told, cgroups, done) = (Instant::now(), HashSet::new(), BTreeSet::new(), Box::new(done));
+    let ending = Ending { target, manner, since, sent: None, empty_since: None, told, cgroups, done };
     let mut queue = queue();
     queue.new.push(ending);
     if queue.works {
@@ -93,6 +94,8 @@ struct Ending {
     empty_since: Option<Instant>,
     /// Who was killed: once is enough.
     told: HashSet<Process>,
+    /// Where its processes were seen so far, or would be.
+    cgroups: BTreeSet<PathBuf>,
     done: Box<dyn FnOnce(io::Result<usize>) + Send>,
 }
 
@@ -166,13 +169,20 @@ impl Ending {
             Err(_) => return Some(self), // such as too many open files: it may pass
         };
         let found = census.find(self.target);
-        self.empty_since = if found.is_empty() { self.empty_since.or(Some(Instant::now())) } else { None };
+        self.note_cgroups(census);
+        let populated: Vec<&PathBuf> = self.cgroups.iter().filter(|folder| cgroup::is_populated(folder)).collect();
+        let empty = found.is_empty() && populated.is_empty();
+        self.empty_since = if empty { self.empty_since.or(Some(Instant::now())) } else { None };
         let gone = self.empty_since.is_some_and(|since| census.is_settled() || since.elapsed() > UNSURE_BOUND);
         if gone || late {
-            (self.done)(Ok(found.len()));
+            self.cgroups.iter().for_each(|folder| cgroup::remove(folder));
+            (self.done)(Ok(found.len().max(populated.len()))); // who lives in a cgroup may be hidden from this user
             return None;
         }
         let wanted = self.wanted();
+        if wanted == Signal::KILL {
+            populated.into_iter().for_each(|folder| kill_all(folder));
+        }
         // Of what comes later, such as a program's last helpers, only SIGKILL spares nobody.
         let fresh = self.sent.replace(wanted) != Some(wanted) || wanted == Signal::KILL;
         for process in found {
@@ -191,6 +201,13 @@ impl Ending {
             }
         }
         Some(self)
+    }
+
+    /// Of all runs of its session; none where only some processes of it are to end.
+    fn note_cgroups(&mut self, census: &Census) {
+        if let Target::Tree(_, id) | Target::Left(id) = self.target {
+            self.cgroups.extend(cgroup::folders(id, census.cgroups(id)));
+        }
     }
 
     fn wanted(&self) -> Signal {
@@ -215,6 +232,12 @@ impl Manner {
             Manner::Usual(grace) => grace.saturating_mul(2),
             Manner::Signal(_, timeout) => timeout,
         }
+    }
+}
+
+fn kill_all(cgroup: &Path) {
+    if let Err(e) = cgroup::kill(cgroup) {
+        tracing::warn!(cgroup = %cgroup.display(), error = %e, "a cgroup can't be killed; its processes are, one by one");
     }
 }
 

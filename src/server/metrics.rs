@@ -73,7 +73,10 @@ fn of_log(registry: &mut Registry, app: &App) {
     count("read_bytes", "Output read from programs, by this host process", &counters.read_bytes);
     count("read_pauses", "Times a session wasn't read because its ring was full", &counters.pauses);
     count("log_written_bytes", "Given to the store, before compression", &counters.written_bytes);
+    count("search_read_bytes", "Of logs that were looked through by searches", &app.searches.read_bytes);
     count("log_syncs", "Times the log was made safe against a power loss", &counters.syncs);
+    let searches = app.searches.under_way.load(Ordering::Relaxed);
+    registry.register("searches", "Searches under way", ConstGauge::new(searches));
     let lag = counters.lag().as_secs_f64();
     registry.register_with_unit(
         "log_lag",

@@ -44,7 +44,6 @@ use actix::Addr;
 use actix_web::{HttpResponse, ResponseError, http::StatusCode};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 
 /// What every handler may use.
 #[derive(Clone)]
@@ -62,7 +61,7 @@ pub(crate) struct App {
     gate: Option<Arc<gate::Gate>>,
     asks: Arc<asks::Asks>,
     changes: Arc<Changes>,
-    searches: Arc<Semaphore>,
+    searches: Arc<search::Searches>,
     reloads: Arc<reload::Reloads>,
 }
 

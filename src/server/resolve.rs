@@ -6,11 +6,10 @@
 use super::before::before;
 use super::{App, failed};
 use crate::follow::{Bound, Plan};
-use crate::log::Meta;
 use crate::model::{Cursor, Event, LogTime, Seq, Wall, parse_duration};
 use crate::session::messages::Snapshot;
 use crate::session::summary::{Phase, Summary, TurnMark};
-use crate::session::{LogView, Unreadable};
+use crate::session::{Keep, LogView, Unreadable};
 use crate::stop::{Conditions, Input};
 use crate::wire::{ApiError, Code, Content, FollowQuery};
 use std::time::Duration;
@@ -24,7 +23,7 @@ pub(super) struct Ground {
     pub(super) query: FollowQuery,
     pub(super) snapshot: Snapshot,
     pub(super) view: LogView,
-    pub(super) meta: std::sync::Arc<Meta>,
+    pub(super) keep: Keep,
     pub(super) generation: u64,
     pub(super) wait_first: Duration,
 }
@@ -42,7 +41,8 @@ struct Start {
 pub(super) fn ground(app: &App, query: FollowQuery, snapshot: Snapshot) -> Ground {
     let view = LogView::new(snapshot.feed.clone(), app.log());
     let (generation, wait_first) = (app.facts.generation, app.config.wait.first);
-    Ground { query, snapshot, view, meta: app.meta.clone(), generation, wait_first }
+    let keep = Keep { meta: app.meta.clone(), writer: app.health.writer().clone() };
+    Ground { query, snapshot, view, keep, generation, wait_first }
 }
 
 /// Refuses a query that could never be answered, before anything is looked for.
@@ -212,7 +212,7 @@ pub(super) fn turn(ground: &Ground, n: u64) -> Result<Option<TurnMark>, ApiError
     if let Some(mark) = ground.snapshot.summary.turn.as_ref().filter(|t| t.turn == n) {
         return Ok(Some(mark.clone()));
     }
-    let json = ground.meta.turn(ground.snapshot.info.id, n).map_err(failed)?;
+    let json = ground.keep.meta.turn(ground.snapshot.info.id, n).map_err(failed)?;
     match json.and_then(|json| serde_json::from_slice(&json).ok()) {
         None if ground.snapshot.summary.turn.as_ref().is_some_and(|last| n >= 1 && n < last.turn) => {
             turn_from_log(ground, n)

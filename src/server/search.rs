@@ -17,9 +17,12 @@ use actix::Addr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::future::join_all;
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use tokio::sync::Semaphore;
 
 /// Steps of searches that are taken at the same time: more would take the cores from sessions.
-pub(super) const AT_ONCE: usize = 2;
+const AT_ONCE: usize = 2;
 /// A page of the log.
 const PAGE: usize = MIB;
 /// A step reads so much of the log: some 50 ms. Between two steps others have their turn, and a client that left is noticed.
@@ -29,8 +32,40 @@ const CHUNK: usize = 64 * KIB;
 /// Records before the start of a search that are shown to its screen: 256 KiB of a flood.
 const PREROLL: u64 = 64;
 
+/// All searches of a host.
+pub(super) struct Searches {
+    turns: Semaphore,
+    /// How many are under way.
+    pub(super) under_way: AtomicI64,
+    /// Bytes of logs that were looked through.
+    pub(super) read_bytes: AtomicU64,
+}
+
+impl Searches {
+    pub(super) fn new() -> Searches {
+        Searches { turns: Semaphore::new(AT_ONCE), under_way: AtomicI64::new(0), read_bytes: AtomicU64::new(0) }
+    }
+}
+
+/// Counts a search as under way, also while its last step is taken and nobody waits for it any more.
+struct UnderWay(Arc<Searches>);
+
+impl UnderWay {
+    fn begin(searches: &Arc<Searches>) -> Arc<UnderWay> {
+        searches.under_way.fetch_add(1, Relaxed);
+        Arc::new(UnderWay(searches.clone()))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A search under way.
 struct Searching {
+    under_way: Arc<UnderWay>,
     app: App,
     query: SearchQuery,
     pattern: Pattern,
@@ -68,7 +103,8 @@ pub(super) async fn search(app: web::Data<App>, request: HttpRequest) -> Result<
         }
     }
     let app = app.get_ref().clone();
-    let searching = Searching { app, query, pattern, since, waiting, current: None, over: false };
+    let under_way = UnderWay::begin(&app.searches);
+    let searching = Searching { under_way, app, query, pattern, since, waiting, current: None, over: false };
     let body = futures_util::stream::unfold(searching, |mut searching| async move {
         let chunk = searching.next().await?;
         Some((Ok::<_, ApiError>(web::Bytes::from(chunk)), searching))
@@ -127,8 +163,11 @@ impl Searching {
 
     async fn step(&mut self) -> Result<Vec<u8>, ApiError> {
         let Some(reading) = self.current.take() else { return Ok(Vec::new()) };
-        let _turn = self.app.searches.acquire().await.map_err(no_answer)?;
-        let (reading, lines) = web::block(move || reading.step()).await.map_err(failed)??;
+        let searches = self.app.searches.clone();
+        let _turn = searches.turns.acquire().await.map_err(no_answer)?;
+        let counted = self.under_way.clone();
+        let work = move || reading.step(&counted.0.read_bytes);
+        let (reading, lines) = web::block(work).await.map_err(failed)??;
         self.current = reading;
         Ok(lines)
     }
@@ -149,10 +188,11 @@ fn begin(ground: &Ground, since: Option<Wall>) -> Result<(Begin, Seq), ApiError>
 
 impl Reading {
     /// Reads on. Gives itself back unless all is read. Blocking.
-    fn step(mut self: Box<Self>) -> Result<(Option<Box<Self>>, Vec<u8>), ApiError> {
+    fn step(mut self: Box<Self>, count: &AtomicU64) -> Result<(Option<Box<Self>>, Vec<u8>), ApiError> {
         let (mut lines, mut found, mut read) = (Vec::new(), Vec::new(), 0);
         while read < STEP {
             let page = self.view.read(self.next, PAGE).map_err(failed)?;
+            count.fetch_add(page.iter().map(|record| record.body.len() as u64).sum(), Relaxed);
             let ends = page.last().is_none_or(|record| record.seq >= self.last);
             for record in page.iter().take_while(|record| record.seq <= self.last) {
                 read += record.body.len();

@@ -12,7 +12,6 @@ use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
 use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, SpanKind, Status, Step, Wall};
 use crate::pty::PtyFd;
-use crate::pty::tree::Target;
 use crate::ring::Ring;
 use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
@@ -138,17 +137,11 @@ impl SessionActor {
     /// the host went down. What was in its ring is lost, and said. [`SessionActor::catch_up`] decides what follows.
     fn mourn(&mut self) {
         self.reason = self.why_failed();
-        let process = match self.sum.phase {
-            Phase::Running { process } => Some(process),
-            Phase::Starting => None,
-            Phase::Created | Phase::Restarting { .. } | Phase::Ended { .. } => return,
-        };
-        // In another boot its number is a stranger's. What carries the session's id is its own.
-        let same_boot = self.services.boot.is_some() && self.services.boot.as_deref() == self.meta.boot.as_deref();
-        let id = self.meta.id;
-        let tree = process.filter(|_| same_boot).map(|process| Target::Tree(process, id));
-        self.orphans = tree.or(Some(Target::Young(id, 0)));
-        if process.is_none() {
+        if !matches!(self.sum.phase, Phase::Running { .. } | Phase::Starting) {
+            return;
+        }
+        self.orphans = Some(self.remains());
+        if self.sum.phase == Phase::Starting {
             return;
         }
         let (last, room) = (self.sum.seq, self.meta.ring_records.max(1) + UNSYNCED);

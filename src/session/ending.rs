@@ -67,13 +67,23 @@ impl SessionActor {
         self.begin_ending(End { force: false, for_restart: true }, ctx);
     }
 
-    /// What may be left of the session's processes.
-    pub(super) fn remains(&self) -> Option<Target> {
+    /// What may be left of the session's processes, of all its runs: also one that has ended, or that a crash has cut off, may
+    /// have left others.
+    pub(super) fn remains(&self) -> Target {
         let held = match self.stage {
             Stage::Running(process) | Stage::Draining(process, _) => Some(process),
             Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
         };
-        held.map(|process| Target::Tree(process, self.meta.id)).or(self.orphans)
+        // In another boot its number is a stranger's. What carries the session's id, or is in its cgroup, is its own.
+        let same_boot = self.services.boot.is_some() && self.services.boot.as_deref() == self.meta.boot.as_deref();
+        let recorded = match self.sum.phase {
+            Phase::Running { process } => Some(process),
+            _ => self.sum.leader,
+        };
+        match held.or(recorded.filter(|_| same_boot)) {
+            Some(leader) => Target::Tree(leader, self.meta.id),
+            None => Target::Left(self.meta.id),
+        }
     }
 
     /// How its processes are asked to end.
@@ -109,10 +119,7 @@ impl SessionActor {
                 let stopped = |_| ApiError::new(Code::Stopping, "the host is ending");
                 writer.commit(wish).await.map_err(stopped)?;
             }
-            match remains {
-                Some(remains) => end_tree(remains, manner).await,
-                None => Ok(()),
-            }
+            end_tree(remains, manner).await
         };
         ctx.spawn(gone.into_actor(self).map(|result, act, ctx| {
             if let Some(ending) = &mut act.ending {

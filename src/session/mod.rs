@@ -8,7 +8,7 @@ mod changes;
 mod clock;
 mod ending;
 #[cfg(debug_assertions)]
-mod failpoint;
+pub(crate) mod failpoint;
 mod heart;
 mod info;
 mod keys;

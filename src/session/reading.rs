@@ -76,7 +76,7 @@ impl SessionActor {
         match landed {
             Ok(Landed::Output(record)) => {
                 #[cfg(debug_assertions)]
-                super::failpoint::landed(&record.body);
+                super::failpoint::reached(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
                 self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);

@@ -15,8 +15,8 @@ use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Seq, Spec, Status};
 use crate::policy::{self, Decision};
-use crate::pty::PtyFd;
 use crate::pty::shim::{ShimSpec, SpawnStep};
+use crate::pty::{PtyFd, cgroup};
 use crate::ring::{MAX_RECORDS, Ring};
 use actix::prelude::*;
 use rustix::process::{Resource, getrlimit};
@@ -63,12 +63,12 @@ impl SessionActor {
         }
         self.meta.desired = Desired::Running;
         self.meta.ring_records = MAX_RECORDS;
+        let (leftover, manner) = ((self.sum.run > 0).then(|| self.remains()), self.manner());
         self.meta.boot = self.services.boot.as_deref().map(str::to_owned);
         self.reason = None;
         self.judged = None;
         let wish = (self.meta != known).then(|| MetaBatch::new().put_session(&self.meta));
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
-        let (leftover, manner) = (self.remains(), self.manner());
         let (id, writer) = (self.meta.id, self.services.writer.clone());
         let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
         let wished = async move {
@@ -279,7 +279,12 @@ impl SessionActor {
         if over && self.owed.is_empty() {
             self.io = None;
             let (keeper, id) = (self.services.keeper.clone(), self.meta.id);
-            let dropped = async move { keeper.drop_session(id).await };
+            let dropped = async move {
+                keeper.drop_session(id).await;
+                if tokio::task::spawn_blocking(move || cgroup::tidy(id)).await.is_err() {
+                    tracing::debug!(%id, "the host ended before the session's cgroup was looked at");
+                }
+            };
             ctx.spawn(dropped.into_actor(self));
         }
     }

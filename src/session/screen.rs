@@ -200,14 +200,24 @@ pub async fn redraw(session: &Addr<SessionActor>) -> Result<Redrawn, ApiError> {
 }
 
 async fn ask<T: Send + 'static>(session: &Addr<SessionActor>, make: fn(&mut Picture) -> T) -> Result<T, ApiError> {
+    of_screen(session, |told| Ask { told, make }).await
+}
+
+/// Asks a session's screen, which may just be being dropped: then another one.
+async fn of_screen<T, M>(session: &Addr<SessionActor>, ask: impl Fn(Told) -> M) -> Result<T, ApiError>
+where
+    T: Send + 'static,
+    M: Message<Result = Result<T, ApiError>> + Send + 'static,
+    ScreenActor: Handler<M>,
+{
     for _ in 0..TRIES {
         let Opened { screen, told } = session.send(OpenScreen).await.map_err(failed)?;
-        match screen.send(Ask { told, make }).await {
+        match screen.send(ask(told)).await {
             Ok(made) => return made,
-            Err(MailboxError::Closed | MailboxError::Timeout) => {} // it was just being dropped
+            Err(MailboxError::Closed | MailboxError::Timeout) => {}
         }
     }
-    Err(ends_again())
+    Err(ApiError::new(Code::Failed, "the screen can't be drawn: its actor ends again and again"))
 }
 
 /// A moment in a session's past.
@@ -225,14 +235,7 @@ pub async fn at<T: Send + 'static>(
     at: At,
     make: fn(&mut Picture) -> T,
 ) -> Result<T, ApiError> {
-    for _ in 0..TRIES {
-        let Opened { screen, told } = session.send(OpenScreen).await.map_err(failed)?;
-        match screen.send(AskPast { told, at, make }).await {
-            Ok(made) => return made,
-            Err(MailboxError::Closed | MailboxError::Timeout) => {}
-        }
-    }
-    Err(ends_again())
+    of_screen(session, |told| AskPast { told, at, make }).await
 }
 
 struct AskPast<T> {
@@ -296,10 +299,6 @@ fn place(view: &LogView, at: At, last: Seq) -> Result<Cursor, ApiError> {
             later => Ok(Cursor::at(later)),
         },
     }
-}
-
-fn ends_again() -> ApiError {
-    ApiError::new(Code::Failed, "the screen can't be drawn: its actor ends again and again")
 }
 
 fn failed(error: impl std::fmt::Display) -> ApiError {

@@ -142,6 +142,9 @@ pub struct Summary {
     pub hung: bool,
     /// When the newest run started.
     pub started_at: Option<Wall>,
+    /// Its leader, also after its end: it may have left others. None of a run that is being started.
+    #[serde(default)]
+    pub leader: Option<Process>,
     /// When the newest ended run ended.
     pub exited_at: Option<Wall>,
     /// When a program last wrote.
@@ -178,6 +181,7 @@ impl Summary {
             work: None,
             hung: false,
             started_at: None,
+            leader: None,
             exited_at: None,
             last_output_at: None,
             status: None,
@@ -257,7 +261,9 @@ impl Summary {
             Event::Starting { run, size } => self.starting(record, run, size),
             Event::Started { pid, start_time, .. } => {
                 self.started_at = Some(record.at.wall);
-                self.phase = Phase::Running { process: Process { pid, start_time } };
+                let leader = Process { pid, start_time };
+                self.leader = Some(leader);
+                self.phase = Phase::Running { process: leader };
             }
             Event::Exited { status, last, .. } => {
                 self.exited_at = Some(record.at.wall);
@@ -285,6 +291,7 @@ impl Summary {
         self.run_start = record.seq;
         self.size = size;
         self.phase = Phase::Starting;
+        self.leader = None;
         self.inputs.clear();
         self.trail.clear();
         self.pending = None;

@@ -4,7 +4,7 @@ use super::{Check, sentence};
 use crate::cli::Failure;
 use crate::client::{Client, Presence};
 use crate::config::{Paths, SOCKET_PATH_MAX};
-use crate::wire::{API, Version};
+use crate::wire::{API, HostStatus, Version};
 use rustix::fs::{Access, access, statfs, statvfs};
 use std::{
     fs,
@@ -114,7 +114,7 @@ fn length(socket: &Path) -> Check {
 }
 
 /// Whether it answers, and is of this version.
-pub(super) async fn host(client: Client) -> Check {
+pub(super) async fn host(client: &Client) -> Check {
     let presence = client.host.presence(false);
     if matches!(presence, Ok(Presence::Absent(_))) {
         return Check::ok("host", "none runs; the first command that needs one starts it");
@@ -124,6 +124,15 @@ pub(super) async fn host(client: Client) -> Check {
         Ok(Err(why)) => Check::fail("host", sentence(why), HELP),
         Err(_) => Check::fail("host", format!("it lives and hasn't answered for {} s", PATIENCE.as_secs()), HELP),
     }
+}
+
+/// The pid of the keeper, where one runs: sessions are what it is.
+pub(super) async fn keeper(client: &Client) -> Option<u32> {
+    if matches!(client.host.presence(false), Ok(Presence::Absent(_))) {
+        return None;
+    }
+    let asked = tokio::time::timeout(PATIENCE, client.get::<HostStatus>("/v1/status")).await;
+    Some(asked.ok()?.ok()?.keeper_pid) // of one that doesn't answer, the check of the host speaks
 }
 
 const HELP: &str =

@@ -2,13 +2,14 @@
 
 use super::Check;
 use crate::model::format_duration;
+use crate::pty::cgroup::{self, Mount};
 use rustix::{
     fs::{Access, MemfdFlags},
     process::{PidfdFlags, Resource},
     pty::OpenptFlags,
     time::ClockId,
 };
-use std::{fs, path::Path, time::Duration};
+use std::{fs, io, path::Path, time::Duration};
 
 /// A session's descriptors in the host: its terminal, its ring, a handle of its process, and what a reader of its log takes.
 const FDS_EACH: u64 = 8;
@@ -19,8 +20,8 @@ const FEW: u64 = 64;
 /// Since this kernel the exit status of a process whose parent has died can be asked for.
 const EXIT_INFO: (u32, u32) = (6, 15);
 
-pub(super) fn checks() -> Vec<Check> {
-    let read = |path: &str| fs::read_to_string(path).ok();
+/// `keeper`: the one that runs.
+pub(super) fn checks(keeper: Option<u32>) -> Vec<Check> {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     vec![
         terminals(
@@ -30,12 +31,23 @@ pub(super) fn checks() -> Vec<Check> {
         ),
         descriptors(limit.maximum.or(limit.current)),
         kernel(&rustix::system::uname().release().to_string_lossy(), missing()),
-        cgroup(read("/proc/self/mountinfo").as_deref(), read("/proc/self/cgroup").as_deref(), &writable),
+        cgroup_of(keeper),
         clock(
             read("/proc/sys/kernel/random/boot_id").is_some(),
             now(ClockId::Boottime).saturating_sub(now(ClockId::Monotonic)),
         ),
     ]
+}
+
+/// Where the sessions of this keeper have their cgroups, or those of one that would be started here.
+fn cgroup_of(keeper: Option<u32>) -> Check {
+    let process = keeper.map_or("self".to_owned(), |pid| pid.to_string());
+    let read = |file: &str| read(&format!("/proc/{process}/{file}"));
+    cgroup(read("mountinfo").as_deref(), read("cgroup").as_deref(), &writable)
+}
+
+fn read(path: &str) -> Option<String> {
+    fs::read_to_string(path).ok()
 }
 
 fn terminals(used: Option<&str>, most: Option<&str>, why_none: Option<String>) -> Check {
@@ -92,30 +104,22 @@ fn kernel(release: &str, missing: Vec<&str>) -> Check {
     }
 }
 
-/// Version 2, wherever it is mounted.
-fn cgroup(mounts: Option<&str>, own: Option<&str>, writable: &dyn Fn(&Path) -> bool) -> Check {
-    let help = "not needed: process trees are found by session, group and a variable in their environment";
-    let mounted = mounts.and_then(|mounts| mounts.lines().find_map(cgroup2_mount));
-    let own = own.and_then(|own| own.lines().find_map(|line| line.strip_prefix("0::/")));
-    let (Some(mounted), Some(own)) = (mounted, own) else {
-        return Check::ok("cgroup", format!("no version 2 here ({help})"));
-    };
-    let folder = Path::new(&mounted).join(own);
-    match writable(&folder) {
-        true => Check::ok("cgroup", format!("{} may be written", folder.display())),
-        false => Check::ok("cgroup", format!("{} may not be written ({help})", folder.display())),
+/// How process trees are known, and why so: version 2 is used where the keeper may make cgroups below its own.
+fn cgroup(mounts: Option<&str>, own: Option<&str>, writable: &dyn Fn(&Path) -> io::Result<()>) -> Check {
+    let instead = "processes are known by session, group, parent and a variable in their environment";
+    let help = "a systemd unit with Delegate=yes gives one: docs/operations.md";
+    let none = |why: &str| Check::warn("cgroup", format!("{why}: {instead}"), help);
+    let Some(path) = own.and_then(cgroup::path) else { return none("no version 2 in this kernel") };
+    let Some(mount) = mounts.and_then(Mount::find) else { return none("version 2 isn't mounted") };
+    let Some(folder) = mount.folder(path) else { return none(&format!("{path} can't be seen here")) };
+    match writable(&folder).and_then(|()| writable(&folder.join("cgroup.procs"))) {
+        Ok(()) => Check::ok("cgroup", format!("each session has its own in {}", folder.display())),
+        Err(why) => none(&format!("none can be made in {} ({why})", folder.display())),
     }
 }
 
-/// The mount point in a line of mountinfo, if it is a cgroup2's. A blank in it stands as `\040`.
-fn cgroup2_mount(line: &str) -> Option<String> {
-    let (before, after) = line.split_once(" - ")?;
-    let point = before.split(' ').nth(4)?;
-    after.starts_with("cgroup2 ").then(|| point.replace("\\040", " "))
-}
-
-fn writable(folder: &Path) -> bool {
-    rustix::fs::access(folder, Access::WRITE_OK).is_ok()
+fn writable(path: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(path, Access::WRITE_OK)?)
 }
 
 fn clock(boot_id: bool, suspended: Duration) -> Check {
@@ -170,12 +174,29 @@ mod tests {
     }
 
     #[test]
-    fn a_cgroup_is_found_where_it_is_mounted() {
-        let mounts = "24 30 0:22 / /sys/fs/cgroup ro - tmpfs tmpfs ro\n\
-                      25 24 0:23 / /sys/fs/cgroup/uni\\040fied rw,nosuid shared:4 - cgroup2 cgroup2 rw\n";
-        let own = "1:name=systemd:/x\n0::/user.slice/me\n";
-        let said = cgroup(Some(mounts), Some(own), &|path| path == Path::new("/sys/fs/cgroup/uni fied/user.slice/me"));
-        assert!(said.found.starts_with("/sys/fs/cgroup/uni fied/user.slice/me may be written"), "{said:?}");
-        assert!(cgroup(Some(mounts), Some("1:x:/"), &|_| true).found.starts_with("no version 2"));
+    fn the_way_trees_are_known_is_said() {
+        let mounts = "25 24 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let may = |_: &Path| Ok(());
+        let may_not = |path: &Path| match path.ends_with("cgroup.procs") {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        };
+        let own = Some("1:x:/\n0::/me\n");
+        let said = cgroup(Some(mounts), own, &may);
+        assert_eq!((said.status, &*said.found), (Verdict::Ok, "each session has its own in /sys/fs/cgroup/me"));
+        for (mounts, own, writable, why) in [
+            (
+                Some(mounts),
+                own,
+                &may_not as &dyn Fn(&Path) -> _,
+                "none can be made in /sys/fs/cgroup/me (permission denied)",
+            ),
+            (Some(mounts), Some("1:x:/"), &may, "no version 2"),
+            (None, own, &may, "version 2 isn't mounted"),
+            (Some(mounts), Some("0::/../x"), &may, "/../x can't be seen"),
+        ] {
+            let said = cgroup(mounts, own, writable);
+            assert!(said.status == Verdict::Warn && said.found.starts_with(why), "{said:?}");
+        }
     }
 }

@@ -2,11 +2,8 @@
 //!
 //! Order where several end together: ready, the end of the run, idle, time.
 
-use super::{
-    super::{context, logs},
-    Wait,
-};
-use crate::client::{Client, ClientError, Follow, Item};
+use super::{super::reading::Reading, Wait};
+use crate::client::{Client, ClientError, Item};
 use crate::model::{Name, SessionId};
 use crate::wire::{EndLine, EndReason, FollowQuery, Line};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -47,30 +44,13 @@ async fn reading(
     query: FollowQuery,
     deadline: Option<Instant>,
 ) -> Result<Option<Waited>, ClientError> {
-    let opening = Follow::open(client, name, query);
-    let mut follow = match deadline {
-        None => opening.await?,
-        Some(deadline) => match tokio::time::timeout_at(deadline, opening).await {
-            Ok(opened) => opened?,
-            Err(_) => return Ok(None),
-        },
-    };
-    let (mut time_over, mut last_words, mut id) = (deadline, None, SessionId([0; 16]));
-    loop {
-        tokio::select! {
-            biased;
-            () = context::at(last_words) => break,
-            () = context::at(time_over) => {
-                time_over = None;
-                last_words = Some(Instant::now() + logs::LAST_WORDS);
-                let _ = tokio::time::timeout(logs::LAST_WORDS, follow.expire()).await;
-            }
-            item = follow.next() => match item? {
-                Some(Item::Line(Line::Start(start))) => id = start.id,
-                Some(Item::Line(Line::End(end))) => return Ok(Some(Waited { id, end })),
-                Some(_) => {}
-                None => break,
-            },
+    let Some(mut reading) = Reading::open(client, name, query, deadline).await? else { return Ok(None) };
+    let mut id = SessionId([0; 16]);
+    while let Some(item) = reading.next().await? {
+        match item {
+            Item::Line(Line::Start(start)) => id = start.id,
+            Item::Line(Line::End(end)) => return Ok(Some(Waited { id, end })),
+            _ => {}
         }
     }
     Ok(None)

@@ -121,3 +121,18 @@ fn folding_twice_changes_nothing_and_it_survives_being_saved() {
     assert_eq!(sum.output, 1);
     assert_eq!(Summary::load(&serde_json::to_vec(&sum).unwrap()), Some(sum));
 }
+
+#[test]
+fn a_leader_is_known_after_its_end_until_the_next_run_begins() {
+    let mut sum = Summary::new(SIZE);
+    let leader = Some(Process { pid: 9, start_time: 77 });
+    for (n, event, wanted) in [
+        (1, Event::Starting { run: 1, size: SIZE }, None),
+        (2, Event::Started { run: 1, pid: 9, start_time: 77 }, leader),
+        (3, Event::Exited { run: 1, status: Status::Unknown, last: true }, leader),
+        (4, Event::Starting { run: 2, size: SIZE }, None),
+    ] {
+        sum.apply(&record(n, event));
+        assert_eq!(sum.leader, wanted, "after record {n}");
+    }
+}
