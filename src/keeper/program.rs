@@ -83,7 +83,7 @@ mod tests {
     fn a_program_that_never_serves_gives_way_to_the_one_before() {
         let mut program = Program::OnTrial { before: Program::Own.proven().unwrap(), failures: 0 };
         assert_eq!([program.failed("a"), program.failed("b"), program.failed("c")], [false, false, true]);
-        assert!(program.reverted().as_deref() == Some("c") && program.path() != OWN);
+        assert!(program.reverted().as_deref() == Some("c") && program.path() != std::path::Path::new(OWN));
         assert!(!program.failed("d"), "there is nothing before that");
         program.served();
         assert_eq!(program.reverted().as_deref(), Some("c"), "it serves, and is still not the newest");
