@@ -7,7 +7,12 @@
 mod support;
 
 use serde_json::json;
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
+    time::Duration,
+};
 use support::{Follower, Host, Pattern, alive, env_number, wait_for};
 
 const PATTERN_BYTES: usize = 256 * 1024;
@@ -188,6 +193,45 @@ fn a_dead_host_and_keeper_leave_a_socket_that_is_no_trouble() {
     let session = host.session("s").unwrap();
     assert!(["running", "exited", "lost"].contains(&session["state"].as_str().unwrap()), "{session}");
     assert!(session["state"] != "running" || alive(pid), "{session}");
+}
+
+/// What a session remembers of its newest sends, and some more.
+const LATER_SENDS: u64 = 80;
+
+#[test]
+fn a_key_is_kept_though_the_host_was_killed_before_it_was_saved() {
+    let mut host = Host::cold();
+    host.set_env("TERMALIVE_CFG_STORE__COMMIT_INTERVAL", "10s"); // what isn't waited for is saved so late
+    host.ok(["start", "-d"]);
+    host.sh("s", "stty -echo -icanon; echo up; exec cat");
+    host.wait_text("s", "^up$");
+    let input = |key: &str| post(&host, "/v1/sessions/s/input", key, r#"{"text": "x", "raw": true}"#);
+    let process = host.host_pid();
+    let first = input("first");
+    support::kill_hard(process);
+    for n in 0..LATER_SENDS {
+        input(&format!("later-{n}"));
+    }
+    assert_eq!(input("first"), first, "the receipt is given again, and nothing typed");
+}
+
+/// A request under a key, on the local socket, again until a host answers.
+fn post(host: &Host, path: &str, key: &str, body: &str) -> String {
+    let socket = host.home().join("termalive.sock");
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n\
+         Idempotency-Key: {key}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    wait_for("an answer", || {
+        let mut stream = UnixStream::connect(&socket).ok()?;
+        stream.write_all(request.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
+        Some(body.to_owned())
+    })
 }
 
 /// `PIDFD_GET_INFO` tells how a process ended, whoever its parent is, from 6.15 on.

@@ -2,11 +2,10 @@
 
 use super::sessions::{find, key};
 use super::{App, failed, no_answer};
-use crate::log::KeyEntry;
 use crate::model::RawString;
 use crate::session::messages::Type;
 use crate::session::typist::Manner;
-use crate::session::{digest, digest_text};
+use crate::session::{digest, digest_text, told_again};
 use crate::terminal::paste::typed_bytes;
 use crate::wire::{ApiError, Code, InputRequest, KeysRequest, Receipt};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -87,9 +86,7 @@ async fn earlier(app: &App, typing: &Type) -> Result<Option<Receipt>, ApiError> 
     let entry = web::block(move || meta.key(&key)).await.map_err(failed)?.map_err(failed)?;
     match entry {
         None => Ok(None),
-        Some(KeyEntry { request, answer, .. }) if request == digest_text(digest(typing)) => {
-            Ok(serde_json::from_value(answer).ok())
-        }
+        Some(entry) if entry.request == digest_text(digest(typing)) => told_again(entry).map(Some),
         Some(_) => Err(ApiError::new(Code::KeyReused, "this idempotency key was used with another request")),
     }
 }

@@ -287,6 +287,7 @@ impl Actor for SessionActor {
         self.arm_reading(ctx);
         self.pump_typing(ctx);
         self.catch_up(ctx);
+        self.save_keys(ctx);
         self.watch(ctx);
         self.answering.begin_at(self.sum.output);
     }

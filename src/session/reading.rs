@@ -106,7 +106,14 @@ impl SessionActor {
             return;
         }
         if self.stage == Stage::Idle {
-            return self.let_go(run, ctx);
+            // its end may be in the ring alone: that is held until the end is on disk
+            let durable = self.when_durable(self.sum.seq).into_actor(self);
+            ctx.spawn(durable.map(move |kept, act, ctx| {
+                if kept.is_ok() {
+                    act.let_go(run, ctx);
+                }
+            }));
+            return;
         }
         ctx.run_later(REOPENED, move |act, ctx| {
             if act.io.as_ref().is_some_and(|io| io.run == run && io.closed) {

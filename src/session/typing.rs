@@ -1,6 +1,7 @@
 //! Runs the typist: its records go into the ring, its writes to the PTY, its outcomes to whoever waits.
 
 use super::actor::SessionActor;
+use super::keys::{kept_answer, unknown_outcome};
 use super::messages::Type;
 use super::stage::Stage;
 use super::typist::{Act, Job, Manner, Outcome, Reading};
@@ -51,6 +52,11 @@ impl Tickets {
 
     pub(super) fn forget(&mut self, ticket: u64) {
         self.waiting.remove(&ticket);
+    }
+
+    /// Something under this key is still being typed.
+    pub(super) fn is_open(&self, key: &Key) -> bool {
+        self.waiting.values().any(|ticket| ticket.key.as_ref() == Some(key))
     }
 
     fn of_key(&mut self, key: &Key) -> Option<&mut Ticket> {
@@ -258,21 +264,28 @@ impl SessionActor {
         ctx: &mut Context<Self>,
     ) {
         let durable = self.when_durable(last);
+        let recorded = ticket.key.as_ref().is_some_and(|key| self.sum.sent.iter().any(|sent| sent.key == *key));
         let (writer, wall) = (self.services.writer.clone(), self.clock.stamp().wall);
         let answered = async move {
             let result = durable.await.and(result);
-            if let (Some(key), Ok(receipt)) = (&ticket.key, &result) {
-                let entry = KeyEntry { request: digest_text(ticket.digest), answer: serde_json::json!(receipt), wall };
-                if !writer.offer(MetaBatch::new().put_key(key, &entry)) {
-                    tracing::debug!("a key was not saved: the writer is busy; the log has it");
-                }
+            let mut late = None;
+            if let Some(key) = ticket.key.filter(|_| recorded || result.is_ok()) {
+                let answer = kept_answer(result.as_ref().ok());
+                let batch =
+                    MetaBatch::new().put_key(&key, &KeyEntry { request: digest_text(ticket.digest), answer, wall });
+                late = (!writer.offer(batch.clone())).then_some(batch);
             }
             ticket.replies.into_iter().for_each(|reply| drop(reply.send(result.clone())));
+            if let Some(batch) = late
+                && writer.commit(batch).await.is_err()
+            {
+                tracing::debug!("a key was not saved: the host is ending; the next one does it");
+            }
         };
         ctx.spawn(answered.into_actor(self));
     }
 
-    fn receipt(&self, seq: Seq, turn: Option<u64>) -> Receipt {
+    pub(super) fn receipt(&self, seq: Seq, turn: Option<u64>) -> Receipt {
         Receipt {
             session: self.meta.name.clone(),
             id: self.meta.id,
@@ -282,11 +295,6 @@ impl SessionActor {
             run: self.sum.run,
         }
     }
-}
-
-fn unknown_outcome() -> ApiError {
-    ApiError::new(Code::Unknown, "the host died while this was typed, or gave it up: whether it arrived is not known")
-        .hint("look with: termalive logs NAME")
 }
 
 /// The checksum of a request, as `meta` keeps it.
