@@ -6,7 +6,7 @@ use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::session::screen::Screens;
-use crate::session::{Birth, Changes, Services, Tuning};
+use crate::session::{Birth, Changes, Found, Interim, Services, Tuning};
 use crate::supervisor::{Shutdown, StopAll, Supervisor, Why, boot};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -82,12 +82,16 @@ pub fn store_options(config: &Config) -> Options {
     }
 }
 
-fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
+fn open(paths: &Paths, config: &Config, found: Vec<Found>) -> Result<Opened, StoreDown> {
     // sessions that live wait for us; their last host wrote a moment ago
-    let options = Options { fresh_segment: held.is_empty(), ..store_options(config) };
+    let options = Options { fresh_segment: found.is_empty(), ..store_options(config) };
+    let began = Instant::now();
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
+    tracing::debug!(took = ?began.elapsed(), "meta is open");
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
-    let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
+    tracing::debug!(took = ?began.elapsed(), "the store is open");
+    let (births, orphans) = boot(&*store, &meta, found, store.is_tail_unknown())?;
+    tracing::debug!(took = ?began.elapsed(), "the sessions are known");
     store.tail_is_named()?;
     say_unknown(&store, &meta)?;
     Ok(Opened { store, meta, births, orphans })
@@ -112,7 +116,12 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Resul
     let began = Instant::now();
     let Handover { generation, keeper_pid, lock, sessions } = handover;
     let held = sessions.len();
-    let opened = open(paths, &config, sessions).map_err(|e| e.to_string())?;
+    let (interim, found) = Interim::start(sessions).map_err(|e| format!("the terminals can't be taken over: {e}"))?;
+    link.adopted();
+    tracing::debug!(generation, held, took = ?began.elapsed(), "the terminals are read");
+    let opened = open(paths, &config, found).map_err(|e| e.to_string())?;
+    let adopted: HashSet<SessionId> = opened.births.iter().filter(|b| b.adopted.is_some()).map(|b| b.meta.id).collect();
+    interim.keep_only(|id| adopted.contains(&id));
     let listener =
         bind(&paths.socket).map_err(|e| format!("the socket {} can't be made: {e}", paths.socket.display()))?;
     let tcp = tcp::bind(paths, &config.http, generation == 1)?;
@@ -126,7 +135,6 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Resul
     };
     let host = Host { config: Arc::new(config), link: link.clone(), facts: Arc::new(facts), uri: paths.uri().into() };
     let result = actix::System::new().block_on(async move {
-        link.adopted();
         tracing::info!(generation, held, sessions = opened.births.len(), took = ?began.elapsed(), "the host is up");
         host.run(opened, listener, tcp).await
     });

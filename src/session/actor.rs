@@ -271,6 +271,7 @@ impl Actor for SessionActor {
         self.pump_typing(ctx);
         self.catch_up(ctx);
         self.answering.begin_at(self.sum.output);
+        self.answer_queries(ctx); // asked while nobody could answer
     }
 }
 
