@@ -58,6 +58,7 @@ pub(super) enum Command {
     Tell(SessionId, Asker),
     Replace,
     Ping(oneshot::Sender<()>),
+    Alive,
     Bye(oneshot::Sender<()>),
 }
 
@@ -236,6 +237,7 @@ impl Driver {
                 self.work.pinged = Some(answer);
                 Out::Say(HostSays::Ping)
             }
+            Command::Alive => Out::Say(HostSays::Ping),
             Command::Tell(id, asker) => {
                 self.work.asked.push((id, asker));
                 return self.answer_asked();

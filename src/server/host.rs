@@ -2,6 +2,7 @@
 
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
+use crate::failpoint::reached;
 use crate::keeper::{Handover, Link, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
@@ -17,13 +18,15 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
 /// Connections at once, all clients together. Each costs some 20 KiB.
 const MAX_CONNECTIONS: usize = 4096;
+/// Signs of life to the keeper. Five times more often than it looks for them.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// A store that failed: the keeper starts the next host.
 const EXIT_STORE: i32 = 70;
 
@@ -88,8 +91,10 @@ fn open(paths: &Paths, config: &Config, found: Vec<Found>) -> Result<Opened, Sto
     let began = Instant::now();
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
     tracing::debug!(took = ?began.elapsed(), "meta is open");
+    reached("meta open");
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
     tracing::debug!(took = ?began.elapsed(), "the store is open");
+    reached("store open");
     let (births, orphans) = boot(&*store, &meta, found, store.is_tail_unknown())?;
     tracing::debug!(took = ?began.elapsed(), "the sessions are known");
     store.tail_is_named()?;
@@ -116,10 +121,13 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover) -> Resul
     let began = Instant::now();
     let Handover { generation, keeper_pid, lock, sessions } = handover;
     let held = sessions.len();
+    reached("handed over");
     let (interim, found) = Interim::start(sessions).map_err(|e| format!("the terminals can't be taken over: {e}"))?;
+    reached("terminals taken");
     link.adopted();
     tracing::debug!(generation, held, took = ?began.elapsed(), "the terminals are read");
     let opened = open(paths, &config, found).map_err(|e| e.to_string())?;
+    reached("sessions known");
     let adopted: HashSet<SessionId> = opened.births.iter().filter(|b| b.adopted.is_some()).map(|b| b.meta.id).collect();
     interim.keep_only(|id| adopted.contains(&id));
     let listener =
@@ -189,6 +197,8 @@ impl Host {
         let handle = server.handle();
         let serving = actix_rt::spawn(server);
         self.link.ready();
+        reached("ready");
+        actix_rt::spawn(show_life(self.link.clone()));
         let why = shutdown.asked().await;
         if let Why::Broken(reason) = why {
             return Err(reason);
@@ -251,6 +261,15 @@ impl Host {
             };
             Supervisor::new(services, arbiters, births, shutdown, self.facts.keeper_pid.clone(), ctx.address())
         })
+    }
+}
+
+/// On the thread of the supervisor: a host whose messages nobody handles any more is no host.
+async fn show_life(link: Link) {
+    let mut ticks = tokio::time::interval(SIGN_OF_LIFE);
+    loop {
+        ticks.tick().await;
+        link.alive().await;
     }
 }
 

@@ -9,6 +9,7 @@ use super::messages::{LeaderExited, RunEnded};
 use super::stage::Stage;
 use super::summary::{Phase, Summary};
 use super::typist::{Job, Manner};
+use crate::failpoint::reached;
 use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
 use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, SpanKind, Status, Step, Wall};
@@ -106,6 +107,7 @@ impl SessionActor {
             ring.release(self.sum.seq);
         }
         self.feed.push_all(unstored);
+        reached("adopting");
         fresh.iter().for_each(|record| self.take_in(record));
         ring.set_modes(self.modes.pack());
         self.feed.push_all(fresh);
@@ -136,6 +138,7 @@ impl SessionActor {
             // Killed after `exited`, before the keeper was told.
             Phase::Restarting { .. } | Phase::Ended { .. } => {}
         }
+        reached("adopted");
         self.exit_at_birth = held.exit;
         if let (Some(unfinished), Stage::Running(_)) = (unfinished, self.stage) {
             self.resume_typing(unfinished);

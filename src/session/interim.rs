@@ -9,6 +9,7 @@
 //! under the same lock, and it never comes back.
 
 use super::clock::{Clock, wall_now};
+use crate::failpoint::reached;
 use crate::keeper::Held;
 use crate::model::{Event, GapReason, KIB, Kind, LogTime, Record, SessionId, Wall};
 use crate::pty::PtyFd;
@@ -124,6 +125,7 @@ impl Interim {
             }
         }
         self.change(|state| state.kept.insert(held.id, kept));
+        reached("a terminal taken");
         let ring = Ok((Keeping::Interim(self.clone(), held.id), adopted));
         Found { held, ring }
     }
@@ -219,6 +221,7 @@ impl Kept {
                     self.modes.scan(&record.body);
                     self.ring.set_modes(self.modes.pack());
                     self.fresh.push(record);
+                    reached("read in the interim");
                 }
                 Ok(Landed::Control(_)) => {}
                 Ok(Landed::Nothing) => return,

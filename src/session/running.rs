@@ -10,6 +10,7 @@ use super::heart;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
 use super::stage::Stage;
 use super::summary::Phase;
+use crate::failpoint::reached;
 use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Status};
@@ -112,6 +113,7 @@ impl SessionActor {
             (opaque(&self.meta), self.meta.id, self.meta.spec.size, self.services.keeper.clone());
         let spawned = async move {
             recorded.await.map_err(|e| StartError::Host(e.to_string()))?;
+            reached("start recorded");
             keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
                 SpawnError::Exec { errno, .. } => StartError::Exec { errno, reason: exec_reason(&e, &shim) },
                 other => StartError::Host(other.to_string()),
@@ -125,6 +127,7 @@ impl SessionActor {
         spawned: Result<Spawned, StartError>,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<(), StartError>> {
+        reached("spawned");
         let outcome = spawned.and_then(|spawned| self.take_pty(spawned));
         match &outcome {
             Err(e) => self.start_failed(e, ctx),
@@ -137,6 +140,7 @@ impl SessionActor {
         let durable = self.when_durable(self.sum.seq);
         let answer = async move {
             durable.await.map_err(|e| StartError::Host(e.to_string()))?;
+            reached("started");
             outcome
         };
         Box::pin(answer.into_actor(self))
@@ -192,6 +196,7 @@ impl SessionActor {
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
         let decision = policy::decide(&self.meta.spec.restart, status, self.end_is_wanted(), &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
+        reached("run over");
         self.put_surely(Event::Exited { run, status, last });
         match decision {
             Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
@@ -201,13 +206,14 @@ impl SessionActor {
         if last {
             self.note_failure();
         }
-        self.save_summary_if_due(true);
+        self.save_summary();
         let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision };
         let (durable, ended, keeper) =
             (self.when_durable(self.sum.seq), self.services.ended.clone(), self.services.keeper.clone());
         let id = self.meta.id;
         let done = async move {
             if durable.await.is_ok() {
+                reached("exit recorded");
                 keeper.forget(id, run).await;
                 if ended.send(told).await.is_err() {
                     tracing::debug!(%id, "the supervisor has ended before this run");
