@@ -133,7 +133,8 @@ fn the_host_is_killed_at_every_step() {
     host.ok(["send", "other", "LAST"]);
     let heard = host.wait_text("other", "^got LAST$");
     for (n, (place, code)) in sent.into_iter().enumerate() {
-        let times = heard.matches(&format!("got question {n}.")).count();
+        // a text without its Enter stands before the next one: what came of it couldn't be known, and its send said so
+        let times = heard.matches(&format!("question {n}.")).count();
         assert!(code == 0 || code == 1, "{place}: send ended with {code}");
         assert!(times == 1 || (times == 0 && code == 1), "{place}: send ended with {code} and was heard {times} times in\n{heard}");
     }
