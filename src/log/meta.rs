@@ -287,10 +287,11 @@ impl Meta {
 
     /// Applies a batch and makes it durable if it has to be. Blocking; for boot, before a writer runs.
     pub fn apply(&self, batch: &MetaBatch) -> Result<(), StoreDown> {
-        self.apply_all(std::slice::from_ref(batch))
+        self.apply_all(std::slice::from_ref(batch))?;
+        self.sync_all(std::slice::from_ref(batch))
     }
 
-    /// Applies batches in order, together.
+    /// Applies batches in order, together. What they change survives SIGKILL.
     pub(super) fn apply_all(&self, batches: &[MetaBatch]) -> Result<(), StoreDown> {
         if batches.iter().all(|b| b.changes.is_empty()) {
             return Ok(());
@@ -324,7 +325,12 @@ impl Meta {
         let entries = || batches.iter().flat_map(|batch| &batch.entries);
         lock(&self.removed).extend(entries().filter(|(_, removed, _)| *removed).map(|(id, ..)| *id));
         lock(&self.copy).add(entries().map(|(.., json)| &json[..]));
-        if batches.iter().any(|b| b.durable) { self.table.sync() } else { Ok(()) }
+        Ok(())
+    }
+
+    /// What these batches have changed survives a power loss, where one of them has to.
+    pub(super) fn sync_all(&self, batches: &[MetaBatch]) -> Result<(), StoreDown> {
+        if batches.iter().any(|batch| batch.durable) { self.table.sync() } else { Ok(()) }
     }
 
     fn drop_old_keys(

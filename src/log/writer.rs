@@ -62,6 +62,7 @@ struct Handle {
 
 struct Command {
     batch: MetaBatch,
+    written: Option<oneshot::Sender<()>>,
     done: Option<oneshot::Sender<()>>,
 }
 
@@ -130,18 +131,44 @@ impl Writer {
         }
     }
 
+    /// Returns when record `seq` survives SIGKILL; asks for a write at once. As with [`Writer::durable_upto`], it is pushed.
+    pub async fn written_upto(&self, feed: &Feed, seq: Seq) -> Result<(), Stopped> {
+        let mut written = feed.written();
+        let mut stopped = self.0.stopped.clone();
+        if *written.borrow_and_update() >= seq {
+            return Ok(());
+        }
+        self.0.inbox.call(|calls| calls.wake = true);
+        tokio::select! {
+            biased;
+            reached = written.wait_for(|w| *w >= seq) => reached.map(|_| ()).map_err(|_| Stopped),
+            _ = stopped.wait_for(|s| *s) => Err(Stopped),
+        }
+    }
+
     /// Applies changes of `meta`. Returns when they survive a power loss (sessions, keys) or SIGKILL (derived data alone).
     pub async fn commit(&self, batch: MetaBatch) -> Result<(), Stopped> {
+        self.begin_commit(batch).await?.await
+    }
+
+    /// Applies changes of `meta`. Returns when they survive SIGKILL; what it gives is [`Writer::commit`]'s end.
+    pub async fn begin_commit(
+        &self,
+        batch: MetaBatch,
+    ) -> Result<impl Future<Output = Result<(), Stopped>> + use<>, Stopped> {
         let (done, acked) = oneshot::channel();
-        self.0.commands.send(Command { batch, done: Some(done) }).await.map_err(|_| Stopped)?;
+        let (applied, written) = oneshot::channel();
+        let command = Command { batch, written: Some(applied), done: Some(done) };
+        self.0.commands.send(command).await.map_err(|_| Stopped)?;
         self.0.inbox.call(|calls| calls.commands = true);
-        acked.await.map_err(|_| Stopped)
+        written.await.map_err(|_| Stopped)?;
+        Ok(async move { acked.await.map_err(|_| Stopped) })
     }
 
     /// Hands over changes of derived data without waiting; false when the queue is full or the writer has stopped. They
     /// are applied within the commit interval.
     pub fn offer(&self, batch: MetaBatch) -> bool {
-        let queued = self.0.commands.try_send(Command { batch, done: None }).is_ok();
+        let queued = self.0.commands.try_send(Command { batch, written: None, done: None }).is_ok();
         self.0.inbox.call_later(|calls| calls.offered = true);
         queued
     }
@@ -340,18 +367,24 @@ impl Work {
 
     /// Applies the changes that came; true when there may be more.
     fn change_meta(&mut self) -> Result<bool, StoreDown> {
-        let mut waiting = Vec::new();
+        let (mut first, mut then) = (Vec::new(), Vec::new());
         let mut batches = Vec::new();
         while batches.len() < COMMANDS
-            && let Ok(Command { batch, done }) = self.commands.try_recv()
+            && let Ok(Command { batch, written, done }) = self.commands.try_recv()
         {
             batches.push(batch);
-            waiting.extend(done);
+            first.extend(written);
+            then.extend(done);
         }
+        let answer = |waiting: Vec<oneshot::Sender<()>>| {
+            for done in waiting {
+                let _ = done.send(()); // who waited may be gone
+            }
+        };
         self.meta.apply_all(&batches)?;
-        for done in waiting {
-            let _ = done.send(()); // who waited may be gone
-        }
+        answer(first);
+        self.meta.sync_all(&batches)?;
+        answer(then);
         Ok(batches.len() == COMMANDS)
     }
 

@@ -3,7 +3,7 @@
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
 use crate::failpoint::reached;
-use crate::keeper::{Handover, Link, take_over};
+use crate::keeper::{Handover, Link, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::session::screen::Screens;
@@ -32,6 +32,7 @@ const EXIT_STORE: i32 = 70;
 
 /// Runs the host under a keeper, until it is asked to end (true) or can't go on (false; the log and the keeper know why).
 pub fn host_main(paths: &Paths, config: Config) -> bool {
+    give_memory_back();
     start_tracing(&config, paths);
     let (link, handover) = match take_over() {
         Ok(taken) => taken,

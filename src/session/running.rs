@@ -1,7 +1,8 @@
 //! A run's beginning and end.
 //!
-//! Beginning: `starting` is durable before the keeper is asked; `started` is durable before the caller hears Ok. End: the
-//! leader is gone *and* its output is drained (the PTY says that nobody holds it, or a grace time ends), then `exited`.
+//! Beginning: the wish is durable and `starting` written before the keeper is asked (a power loss that takes `starting`
+//! takes the run, too); `started` is durable before the caller hears Ok. End: the leader is gone *and* its output is drained
+//! (the PTY says that nobody holds it, or a grace time ends), then `exited`.
 
 use super::actor::{Io, SessionActor};
 use super::birth::opaque;
@@ -13,7 +14,7 @@ use super::summary::Phase;
 use crate::failpoint::reached;
 use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};
-use crate::model::{Event, Status};
+use crate::model::{Event, Seq, Spec, Status};
 use crate::policy::{self, Decision};
 use crate::pty::PtyFd;
 use crate::pty::shim::{ShimSpec, SpawnStep};
@@ -36,10 +37,7 @@ impl Handler<Start> for SessionActor {
         if self.stage != Stage::Idle || self.ending.is_some() {
             return Box::pin(fut::ready(Err(StartError::Live)));
         }
-        if let Some(spec) = msg.spec {
-            self.meta.spec = spec;
-        }
-        self.start()
+        self.start(msg.spec)
     }
 }
 
@@ -51,24 +49,30 @@ impl Handler<StartAgain> for SessionActor {
         if !waits || self.stage != Stage::Idle || self.ending.is_some() {
             return Box::pin(fut::ready(Err(StartError::Live)));
         }
-        self.start()
+        self.start(None)
     }
 }
 
 impl SessionActor {
-    /// Wish, end what is left of the last run, begin, spawn, take: each step durable before the next.
-    fn start(&mut self) -> ResponseActFuture<Self, Result<(), StartError>> {
+    /// Wish, end what is left of the last run, begin, spawn, take: each step outlives this host before the next.
+    fn start(&mut self, spec: Option<Spec>) -> ResponseActFuture<Self, Result<(), StartError>> {
         self.stage = Stage::Starting;
+        let known = self.meta.clone();
+        if let Some(spec) = spec {
+            self.meta.spec = spec;
+        }
         self.meta.desired = Desired::Running;
         self.meta.ring_records = MAX_RECORDS;
         self.reason = None;
-        let wish = MetaBatch::new().put_session(&self.meta);
+        let wish = (self.meta != known).then(|| MetaBatch::new().put_session(&self.meta));
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
         let leftover = self.io.as_ref().and_then(|io| io.process);
         let (id, grace, writer) = (self.meta.id, self.services.tuning.stop_grace, self.services.writer.clone());
         let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
         let wished = async move {
-            writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
+            if let Some(wish) = wish {
+                writer.commit(wish).await.map_err(|e| StartError::Host(e.to_string()))?;
+            }
             if let Some(root) = leftover {
                 end_tree(root, id, grace, false).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
@@ -107,12 +111,15 @@ impl SessionActor {
             Ok(begun) => begun,
             Err(e) => return Box::pin(fut::ready(Err(e))),
         };
-        let recorded = self.when_durable(self.sum.seq);
+        let (writer, feed, starting) = (self.services.writer.clone(), self.feed.clone(), self.sum.seq);
         let shim = ShimSpec::new(&self.meta.spec, &self.meta.name, self.meta.id, &self.services.host_uri);
         let (opaque, id, size, keeper) =
             (opaque(&self.meta), self.meta.id, self.meta.spec.size, self.services.keeper.clone());
         let spawned = async move {
-            recorded.await.map_err(|e| StartError::Host(e.to_string()))?;
+            if starting > Seq(1) {
+                // else no other record can ever have its number: also a next host begins the log with it
+                writer.written_upto(&feed, starting).await.map_err(|e| StartError::Host(e.to_string()))?;
+            }
             reached("start recorded");
             keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
                 SpawnError::Exec { errno, .. } => StartError::Exec { errno, reason: exec_reason(&e, &shim) },

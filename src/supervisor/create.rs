@@ -4,7 +4,7 @@
 //! key, and with it the run it stands for: started already, or to be started now.
 
 use super::actor::{Create, Entry, Supervisor, bury, cannot_start, gone};
-use crate::log::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta, Writer};
+use crate::log::{Desired, KeyEntry, Meta, MetaBatch, SessionMeta, Stopped, Writer};
 use crate::model::{Cursor, Key, Name, Seq, SessionId, Spec};
 use crate::ring::MAX_RECORDS;
 use crate::session::messages::{Describe, End, Leave, Snapshot, Start, StartError};
@@ -100,7 +100,7 @@ struct Parts {
 
 impl Parts {
     async fn commit(&self, batch: MetaBatch) -> Result<(), ApiError> {
-        self.writer.commit(batch).await.map_err(|e| ApiError::new(Code::Stopping, e.to_string()))
+        self.writer.commit(batch).await.map_err(stopped)
     }
 
     /// What the key stands for, if it was used. A different request under it is refused.
@@ -117,6 +117,10 @@ impl Parts {
             None => Ok(None),
         }
     }
+}
+
+fn stopped(why: Stopped) -> ApiError {
+    ApiError::new(Code::Stopping, why.to_string())
 }
 
 fn with_key(batch: MetaBatch, key: &Option<(Key, String)>, stands: &Stands) -> MetaBatch {
@@ -155,10 +159,14 @@ impl Supervisor {
                 addr.send(Leave).await.map_err(gone)?;
                 return Err(reused);
             }
-            parts.commit(with_key(MetaBatch::new().put_session(&meta), &key, &Stands { id, run: 1 })).await?;
+            let wish = with_key(MetaBatch::new().put_session(&meta), &key, &Stands { id, run: 1 });
+            let durable = parts.writer.begin_commit(wish).await.map_err(stopped)?;
             parts.changes.note(&meta.name, id, Seq(0), What::Created);
             match addr.send(Start { spec: None }).await.map_err(gone)? {
-                Ok(()) => Ok(created(addr.send(Describe).await.map_err(gone)?, true)),
+                Ok(()) => {
+                    durable.await.map_err(stopped)?;
+                    Ok(created(addr.send(Describe).await.map_err(gone)?, true))
+                }
                 Err(error) => {
                     bury(id, &parts.writer, parts.meta).await?;
                     addr.send(Leave).await.map_err(gone)?;
