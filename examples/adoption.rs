@@ -56,7 +56,8 @@ fn kill(count: u32) -> Result<()> {
     for n in 0..count {
         let (_, body) = ask(&socket, "GET", "/v1/status", "")?;
         let status: Value = serde_json::from_str(&body)?;
-        let pid = status["host_pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).ok_or("no pid")?;
+        let pid =
+            status["host_pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).ok_or("no pid")?;
         let (wall, start) = (now_ms()?, Instant::now());
         kill_process(pid, Signal::KILL)?;
         while !matches!(ask(&socket, "GET", "/healthz", ""), Ok((200, _))) {

@@ -101,7 +101,8 @@ fn the_host_is_killed_at_every_step() {
     start.env("TERMALIVE_DEBUG_KILL_AT", &order).run().expect_code(0);
     let scene = scene(host, 29);
     let host = &scene.host;
-    let places = || TAKING_OVER.iter().map(|p| (p, true)).chain(AT_WORK.iter().map(|p| (p, *p == "read in the interim")));
+    let places =
+        || TAKING_OVER.iter().map(|p| (p, true)).chain(AT_WORK.iter().map(|p| (p, *p == "read in the interim")));
     let mut sent = Vec::new();
     for (n, (place, at_start)) in places().enumerate() {
         scene.follower.wait_for_more(SEEN_BETWEEN);
@@ -120,7 +121,11 @@ fn the_host_is_killed_at_every_step() {
             fs::write(host.path(&format!("go-{name}")), "").unwrap();
             let session = host.wait_state(&name, "exited");
             assert_eq!(session["exit_code"], 7, "{place}: {session}");
-            assert_eq!(host.ok(["logs", &name]), "born\ngone\n", "{place}: one process was started, and heard to its end");
+            assert_eq!(
+                host.ok(["logs", &name]),
+                "born\ngone\n",
+                "{place}: one process was started, and heard to its end"
+            );
         }
         if let Some(n) = n.checked_sub(2) {
             let name = format!("n{n}");
@@ -136,7 +141,10 @@ fn the_host_is_killed_at_every_step() {
         // a text without its Enter stands before the next one: what came of it couldn't be known, and its send said so
         let times = heard.matches(&format!("question {n}.")).count();
         assert!(code == 0 || code == 1, "{place}: send ended with {code}");
-        assert!(times == 1 || (times == 0 && code == 1), "{place}: send ended with {code} and was heard {times} times in\n{heard}");
+        assert!(
+            times == 1 || (times == 0 && code == 1),
+            "{place}: send ended with {code} and was heard {times} times in\n{heard}"
+        );
     }
     scene.finish();
 }
