@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # A host that is killed with many sessions and a long log: how long until they are read again, until it answers, until the
-# first input is acknowledged. In a state of its own.
+# first input is acknowledged. It fills the log first, and one session in ten prints a row each 10 ms, the others each 100 ms.
 
 stored() { termalive status --json | jq .store.bytes; }
 
@@ -13,7 +13,7 @@ fill_log() { # fill_log MB: what compresses, what doesn't, and rows of text, unt
 }
 
 adoption() {
-  local n beat=$target/release/examples/adoption out
+  local n beat=$target/release/examples/adoption out names=()
   fill_log "$adopt_mb"
   for ((n = 1; n <= adopt_sessions; n++)); do
     termalive new "beat-$n" -- "$beat" beat "$((n % 10 == 0 ? 10 : 100))" >/dev/null
@@ -29,7 +29,6 @@ adoption() {
     esac
     row "  99th percentile and worst of that" "$high" "$worst" '' ''
   done <<<"$out"
-  local names=()
   for ((n = 1; n <= adopt_sessions; n++)); do names+=("beat-$n"); done
   termalive kill --force adoption-typed "${names[@]}" && termalive rm adoption-typed "${names[@]}"
 }
