@@ -1,4 +1,8 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
+//!
+//! In this order: terminals are read into their rings (`session::Interim`), `meta` and the store are opened, each session's log
+//! is folded to its end, actors take ring and terminal over one by one, the socket is served. So a program waits for the
+//! first step only, whatever the size of the store; what is acknowledged comes after the last.
 
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use crate::config::{Config, LogFormat, Paths};
