@@ -28,6 +28,7 @@
 //! 11. Creating and typing are idempotent by key.
 //! 12. Everything on disk and on the wire carries a version; a newer one is refused with a sentence, an older one is read.
 
+pub mod failpoint;
 pub mod model;
 pub mod config;
 pub mod wire;

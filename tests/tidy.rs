@@ -26,7 +26,12 @@ const RESERVED: [(&str, &str, &str); 4] = [
 const SLED: &str = r"(?m)^\s*(pub )?use (::)?sled\b|\bsled::(Batch|Config|Db|Error|IVec|Mode|Result|Tree|open)\b";
 
 /// The places that sleep, and why: everything else waits for an event. (file, how many sleeps, why)
-const SLEEPS: [(&str, usize, &str); 13] = [
+const SLEEPS: [(&str, usize, &str); 14] = [
+    (
+        "examples/adoption.rs",
+        3,
+        "a program that measures: its beat, its rest between kills, and a host that isn't there can't say when it is",
+    ),
     ("examples/torture/host.rs", 1, "the stimulus: a random moment; and looks at processes, from outside"),
     ("src/cli/context.rs", 1, "a command's own deadline, or when something is due on the screen, beside the events"),
     ("src/client/connect.rs", 1, "back-off between two tries to connect: a host that isn't there tells nothing"),

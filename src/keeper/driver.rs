@@ -62,6 +62,7 @@ pub(super) enum Command {
     Replace,
     Reexec(PathBuf, ReexecAsker),
     Ping(oneshot::Sender<()>),
+    Alive,
     Bye(oneshot::Sender<()>),
 }
 
@@ -248,6 +249,7 @@ impl Driver {
                 self.work.pinged = Some(answer);
                 Out::Say(HostSays::Ping)
             }
+            Command::Alive => Out::Say(HostSays::Ping),
             Command::Tell(id, asker) => {
                 self.work.asked.push((id, asker));
                 return self.answer_asked();

@@ -96,6 +96,8 @@ pub(super) struct Host {
     pub(super) retry_at: Option<Instant>,
     /// It has this long to go by itself.
     pub(super) kill_at: Option<Instant>,
+    /// When it last said that it is alive; nothing before the first time.
+    pub(super) heard: Option<Instant>,
 }
 
 impl Host {
@@ -131,6 +133,7 @@ impl Host {
             full: false,
             retry_at: None,
             kill_at: None,
+            heard: None,
         }
     }
 

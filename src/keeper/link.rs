@@ -330,6 +330,11 @@ impl Link {
         answered.await.is_ok()
     }
 
+    /// A sign of life. After the first one the keeper kills a host from which none comes: five are missing by then.
+    pub async fn alive(&self) {
+        self.tell(Command::Alive).await;
+    }
+
     /// What the keeper holds of a session, as at a hand-over; a run that is just being started is waited for.
     pub async fn held(&self, id: SessionId) -> Result<Option<Held>, LinkError> {
         let (answer, answered) = oneshot::channel();

@@ -227,6 +227,7 @@ impl Keeper {
                 Err(e) => return self.host_failed(Duration::ZERO, &format!("cannot start the host: {e}")),
             }
         }
+        self.watch_host(now);
         let host = self.host.as_mut()?;
         host.retry_at = host.retry_at.filter(|at| *at > now);
         if host.kill_at.is_some_and(|at| at <= now) {
@@ -263,7 +264,7 @@ impl Keeper {
         let host = self.host.as_ref();
         let greeted = host.and_then(|h| if let Phase::Greeted(_, until) = h.phase { Some(until) } else { None });
         let change = self.change.as_ref().map(|change| change.until);
-        [self.start_at, greeted, host.and_then(|h| h.retry_at), host.and_then(|h| h.kill_at), change]
+        [self.start_at, greeted, host.and_then(|h| h.retry_at), host.and_then(|h| h.kill_at), self.silent_at(), change]
             .into_iter()
             .flatten()
             .min()

@@ -22,6 +22,10 @@ const STARTING_TIME: Duration = Duration::from_millis(500);
 const HUNG_UP_TIME: Duration = Duration::from_secs(5);
 /// How long a host may take to end after its bye.
 const BYE_TIME: Duration = Duration::from_secs(10);
+/// A host that was heard and then is silent for so long is stopped, or hangs: five of its signs of life are missing.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Who looks so much too late was stopped itself, perhaps with the host, whose signs are yet to come.
+const LATE: Duration = Duration::from_secs(1);
 /// Messages to the host from which on nothing more is read from it.
 pub(super) const OUTBOX: usize = 64;
 
@@ -72,7 +76,10 @@ impl Keeper {
                 self.program.served();
                 self.tell("R");
             }
-            HostSays::Ping => host.say(KeeperSays::Pong),
+            HostSays::Ping => {
+                host.heard = Some(Instant::now());
+                host.say(KeeperSays::Pong);
+            }
             HostSays::Reexec { program } => self.begin_change(program),
             HostSays::Replace => self.replace_host(),
             HostSays::Fatal { .. } | HostSays::Bye | HostSays::Forget { .. } | HostSays::Drop { .. } => {
@@ -82,6 +89,32 @@ impl Keeper {
             HostSays::Revive { .. } | HostSays::Held(_) | HostSays::End => {
                 refuse(host, "this keeper has its own sessions");
             }
+        }
+    }
+
+    /// When the host will have been silent for too long.
+    pub(super) fn silent_at(&self) -> Option<Instant> {
+        if self.is_about_to_change() {
+            return None; // nothing is read meanwhile
+        }
+        Some(self.host.as_ref()?.heard? + SILENCE)
+    }
+
+    /// Ends a host that gives no sign of life: it reads no terminal either, and another one does.
+    pub(super) fn watch_host(&mut self, now: Instant) {
+        if self.silent_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if let Err(e) = self.listen_to_host() {
+            line(&format!("cannot hear the host: {e}"));
+        }
+        let (Some(at), Some(host)) = (self.silent_at(), &mut self.host) else { return };
+        if now >= at + LATE {
+            host.heard = Some(now);
+        } else if now >= at {
+            host.heard = None;
+            line(&format!("the host has given no sign of life for {} s: killed", SILENCE.as_secs()));
+            host.kill();
         }
     }
 

@@ -26,7 +26,7 @@ const WINDOW: usize = 8 * MIB;
 pub(super) struct Flat {
     dir: PathBuf,
     file: Option<File>,
-    /// By key. 48 bytes a frame: 6 MiB for 512 MiB of full ones.
+    /// By key. 48 bytes a frame: 768 KiB for 64 MiB of full ones.
     frames: Vec<(FrameKey, Place)>,
 }
 

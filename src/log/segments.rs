@@ -19,6 +19,7 @@ use super::{
     shelf::Shelf,
     sled::{Changes, Closed, Table, disk_bytes},
 };
+use crate::failpoint::reached;
 use crate::model::{MIB, Record, Seq, SessionId, Wall};
 use std::{
     collections::HashSet,
@@ -55,7 +56,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Options {
-            segment_bytes: 512 * MIB as u64,
+            segment_bytes: 64 * MIB as u64, // opened in some 40 ms after a crash; 160 of them in what is kept by default
             segment_age: Duration::from_secs(86400),
             open_older: 2,
             cache_bytes: 16 * MIB as u64,
@@ -145,7 +146,9 @@ impl SegmentStore {
         }
         table.sync()?;
         ranges.save(table.dir())?;
+        reached("segment closed");
         let new = open::make(&self.shelf.dir(n + 1), &self.options)?;
+        reached("segment made");
         lock(&self.index).segments.insert(n + 1, Ranges::default());
         let table = self.shelf.roll(n + 1, new);
         *lock(&self.begun) += 1;

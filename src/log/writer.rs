@@ -5,6 +5,7 @@
 //! on after an error: sled's state is unknown then, and the rings hold what wasn't written.
 
 use super::{Counters, EventLog, Feed, Meta, MetaBatch, StoreDown, alarm::Alarm, disk, feed::Call, lock};
+use crate::failpoint::reached;
 use crate::model::{MIB, Record, Seq, SessionId};
 use std::{
     collections::VecDeque,
@@ -332,6 +333,7 @@ impl Work {
                 continue;
             }
             self.store.append(&batch)?;
+            reached("written");
             self.counters.written_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             batch.clear();
             bytes = 0;
@@ -362,6 +364,7 @@ impl Work {
             })
             .collect();
         self.store.sync()?;
+        reached("synced");
         self.counters.owes(None);
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         synced.iter().for_each(|(feed, upto)| feed.synced(*upto));

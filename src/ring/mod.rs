@@ -50,6 +50,7 @@ pub const MAX_RECORDS: u64 = (RING_BYTES / HEADER_BYTES) as u64;
 /// The most that is read at once: a read from a PTY gives at most 4,095 bytes, packet byte included.
 pub const MAX_LANDING: usize = 3840;
 
+const FIRST_RECORD: u64 = record_bytes(64) as u64; // two records take more: no first one has a body of less than 24 bytes
 const GIVE_BACK: u64 = 64 * KIB as u64; // drained bytes that make a hole worth a system call in the way of the data
 const GIVE_BACK_IDLE: u64 = memory::PAGE; // the same when it is tidied: one call a second is always cheap
 
@@ -138,6 +139,11 @@ impl Ring {
     /// True when nothing waits for the store.
     pub fn is_empty(&self) -> bool {
         self.head == self.tail
+    }
+
+    /// True when at most one record was ever put into it: that of the beginning of its run.
+    pub fn is_young(&self) -> bool {
+        self.head <= FIRST_RECORD
     }
 
     /// True when [`Ring::land`] would read nothing for lack of room.

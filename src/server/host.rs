@@ -1,14 +1,19 @@
 //! The host process: takes over from the keeper, opens the store, brings the sessions back, serves, ends in order.
+//!
+//! In this order: terminals are read into their rings (`session::Interim`), `meta` and the store are opened, each session's log
+//! is folded to its end, actors take ring and terminal over one by one, the socket is served. So a program waits for the
+//! first step only, whatever the size of the store; what is acknowledged comes after the last.
 
 use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::Requests, routes, search, tcp};
 use super::{preflight::Origin, reload::Reloads};
 use crate::config::{Config, LogFormat, Paths};
+use crate::failpoint::reached;
 use crate::keeper::{Handover, Link, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::pty::cgroup;
 use crate::session::screen::Screens;
-use crate::session::{Birth, Changes, Services, Tuning};
+use crate::session::{Birth, Changes, Found, Interim, Services, Tuning};
 use crate::supervisor::{Fleet, Shutdown, StopAll, Supervisor, Why, boot, load_fleets};
 use actix::{Actor, Addr, Arbiter, AsyncContext, Context};
 use actix_web::{App as WebApp, HttpServer, web};
@@ -19,12 +24,14 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Threads that carry sessions: more than cores brings nothing, more than four nothing measurable.
 const MAX_ARBITERS: usize = 4;
 /// Connections at once, all clients together. Each costs some 20 KiB.
 const MAX_CONNECTIONS: usize = 4096;
+/// Signs of life to the keeper. Five times more often than it looks for them.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
 /// A store that failed: the keeper starts the next host.
 const EXIT_STORE: i32 = 70;
 
@@ -85,14 +92,20 @@ pub fn store_options(config: &Config) -> Options {
     }
 }
 
-fn open(paths: &Paths, config: &Config, held: Vec<crate::keeper::Held>) -> Result<Opened, StoreDown> {
+fn open(paths: &Paths, config: &Config, found: Vec<Found>) -> Result<Opened, StoreDown> {
     cgroup::sweep();
     // sessions that live wait for us; their last host wrote a moment ago
-    let options = Options { fresh_segment: held.is_empty(), ..store_options(config) };
+    let options = Options { fresh_segment: found.is_empty(), ..store_options(config) };
+    let began = Instant::now();
     let meta = Arc::new(Meta::open(&paths.state, &options)?);
+    tracing::debug!(took = ?began.elapsed(), "meta is open");
+    reached("meta open");
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
-    let (births, orphans) = boot(&*store, &meta, held, store.is_tail_unknown())?;
+    tracing::debug!(took = ?began.elapsed(), "the store is open");
+    reached("store open");
+    let (births, orphans) = boot(&*store, &meta, found, store.is_tail_unknown())?;
     let fleets = load_fleets(&meta)?;
+    tracing::debug!(took = ?began.elapsed(), "the sessions are known");
     store.tail_is_named()?;
     say_unknown(&store, &meta)?;
     Ok(Opened { store, meta, births, orphans, fleets })
@@ -117,7 +130,15 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover, origin: 
     let began = Instant::now();
     let Handover { generation, keeper_pid, lock, sessions, away, reverted } = handover;
     let held = sessions.len();
-    let opened = open(paths, &config, sessions).map_err(|e| e.to_string())?;
+    reached("handed over");
+    let (interim, found) = Interim::start(sessions).map_err(|e| format!("the terminals can't be taken over: {e}"))?;
+    reached("terminals taken");
+    link.adopted();
+    tracing::debug!(generation, held, took = ?began.elapsed(), "the terminals are read");
+    let opened = open(paths, &config, found).map_err(|e| e.to_string())?;
+    reached("sessions known");
+    let adopted: HashSet<SessionId> = opened.births.iter().filter(|b| b.adopted.is_some()).map(|b| b.meta.id).collect();
+    interim.keep_only(|id| adopted.contains(&id));
     let listener =
         bind(&paths.socket).map_err(|e| format!("the socket {} can't be made: {e}", paths.socket.display()))?;
     let tcp = tcp::bind(paths, &config.http, generation == 1)?;
@@ -139,7 +160,6 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover, origin: 
         reloads: Arc::new(Reloads::new(link.clone(), origin)),
     };
     let result = actix::System::new().block_on(async move {
-        link.adopted();
         tracing::info!(generation, held, sessions = opened.births.len(), took = ?began.elapsed(), "the host is up");
         host.run(opened, listener, tcp).await
     });
@@ -202,6 +222,8 @@ impl Host {
         let handle = server.handle();
         let serving = actix_rt::spawn(server);
         self.link.ready();
+        reached("ready");
+        actix_rt::spawn(show_life(self.link.clone()));
         match shutdown.asked().await {
             Why::Broken(reason) => return Err(reason),
             Why::Reload => return self.reloads.leave(&writer).await,
@@ -273,6 +295,15 @@ impl Host {
                 ctx.address(),
             )
         })
+    }
+}
+
+/// On the thread of the supervisor: a host whose messages nobody handles any more is no host.
+async fn show_life(link: Link) {
+    let mut ticks = tokio::time::interval(SIGN_OF_LIFE);
+    loop {
+        ticks.tick().await;
+        link.alive().await;
     }
 }
 

@@ -86,7 +86,7 @@ pub struct SessionActor {
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
     pub(super) reason: Option<String>,
-    pub(super) saved_at: u64,
+    saved: Saved,
     /// An exit that was heard of before the run was known to have started.
     pub(super) exit_at_birth: Option<Status>,
     /// What a crash may have left of its processes.
@@ -117,10 +117,22 @@ pub(super) struct Io {
     pub(super) tidies: bool,
 }
 
-/// A summary is saved after so much output, to keep the fold at the next start short: 8 MiB fold in about 10 ms.
+/// A summary is saved after so much output, to keep the fold at the next start short: 8 MiB fold in about 10 ms …
 const SAVE_EACH: u64 = 8 * crate::model::MIB as u64;
+/// … after so many records, some half a millisecond each thousand …
+const SAVE_RECORDS: u64 = 2048;
+/// … and so long after a record at the latest: the next host then needs no closed segment to know how things stand.
+const SAVE_WITHIN: Duration = Duration::from_secs(10);
 /// So long after something was stored, the ring gives the memory of it back.
 const TIDY: Duration = Duration::from_secs(1);
+
+/// Up to where the summary was saved.
+struct Saved {
+    seq: Seq,
+    output: u64,
+    /// A timer is set that saves it.
+    is_timed: bool,
+}
 
 impl SessionActor {
     /// Of a session without a process: new, ended, or between two runs.
@@ -134,7 +146,7 @@ impl SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
             clock: Rc::new(Clock::from(sum.at.log)),
-            saved_at: sum.output,
+            saved: Saved { seq: sum.seq, output: sum.output, is_timed: false },
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
@@ -216,21 +228,38 @@ impl SessionActor {
             self.go_on_reading(ctx);
         }
         self.pump_typing(ctx);
-        self.save_summary_if_due(false);
+        self.save_summary_soon(ctx);
     }
 
-    pub(super) fn save_summary_if_due(&mut self, now: bool) {
-        if now || self.sum.output - self.saved_at >= SAVE_EACH {
-            self.saved_at = self.sum.output;
-            self.note(|batch, id| Some(batch.save_summary(id, &serde_json::to_vec(&self.sum).ok()?)));
+    pub(super) fn save_summary(&mut self) {
+        if self.note(|batch, id| Some(batch.save_summary(id, &serde_json::to_vec(&self.sum).ok()?))) {
+            (self.saved.seq, self.saved.output) = (self.sum.seq, self.sum.output);
         }
     }
 
-    /// Hands derived data to `meta`. A full queue drops it: it is made again from the log.
-    fn note(&self, change: impl FnOnce(MetaBatch, SessionId) -> Option<MetaBatch>) {
-        if !change(MetaBatch::new(), self.meta.id).is_some_and(|batch| self.services.writer.offer(batch)) {
+    fn save_summary_soon(&mut self, ctx: &mut Context<Self>) {
+        let (records, output) = (self.sum.seq.0 - self.saved.seq.0, self.sum.output - self.saved.output);
+        if records >= SAVE_RECORDS || output >= SAVE_EACH {
+            return self.save_summary();
+        }
+        if records > 0 && !std::mem::replace(&mut self.saved.is_timed, true) {
+            ctx.run_later(SAVE_WITHIN, |act, ctx| {
+                act.saved.is_timed = false;
+                if act.sum.seq > act.saved.seq {
+                    act.save_summary();
+                    act.save_summary_soon(ctx); // the writer was busy
+                }
+            });
+        }
+    }
+
+    /// Hands derived data to `meta`. A full queue drops it: it is made again from the log. True when it was taken.
+    fn note(&self, change: impl FnOnce(MetaBatch, SessionId) -> Option<MetaBatch>) -> bool {
+        let taken = change(MetaBatch::new(), self.meta.id).is_some_and(|batch| self.services.writer.offer(batch));
+        if !taken {
             tracing::debug!(session = %self.meta.name, "derived data was not saved: the writer is busy");
         }
+        taken
     }
 
     /// Answers `fut` when the log is durable up to `seq`.
@@ -290,6 +319,7 @@ impl Actor for SessionActor {
         self.save_keys(ctx);
         self.watch(ctx);
         self.answering.begin_at(self.sum.output);
+        self.answer_queries(ctx); // asked while nobody could answer
     }
 }
 

@@ -4,15 +4,16 @@
 
 use super::actor::{Io, Services, SessionActor};
 use super::heart;
+use super::interim::{Keeping, Kept};
 use super::messages::LeaderExited;
 use super::stage::Stage;
 use super::summary::{Phase, REMEMBERED_RESTARTS, Summary};
 use super::typist::{Job, Manner};
+use crate::failpoint::reached;
 use crate::keeper::Held;
 use crate::log::{Desired, Feed, SessionMeta};
 use crate::model::{Event, GapReason, Key, Record, RestartMode, Seq, SpanKind, Status, Step, Wall};
 use crate::pty::PtyFd;
-use crate::ring::Ring;
 use crate::terminal::modes::Modes;
 use crate::terminal::paste::typed_bytes;
 use actix::prelude::*;
@@ -42,7 +43,7 @@ pub struct Adoption {
     /// From the keeper.
     pub held: Held,
     /// Taken over.
-    pub ring: Ring,
+    pub ring: Keeping,
     /// Modes of the program's terminal, as the ring had them.
     pub modes: u64,
     /// Records that aren't in the store.
@@ -92,7 +93,11 @@ impl Birth {
 
 impl SessionActor {
     fn adopt(&mut self, adoption: Adoption) {
-        let Adoption { held, mut ring, modes, unstored, last_alive, lost, unfinished } = adoption;
+        let Adoption { held, ring, modes, unstored, last_alive, lost, unfinished } = adoption;
+        let Some(Kept { mut ring, clock, fresh, since, .. }) = ring.take(self.sum.at.log) else {
+            return tracing::error!(session = %self.meta.name, "its ring is with another actor");
+        };
+        self.clock = Rc::new(clock);
         self.modes = Modes::unpack(modes);
         self.answering.leave_out(self.sum.seq); // what was asked before, another host has answered
         if let Some(first) = unstored.first() {
@@ -101,6 +106,10 @@ impl SessionActor {
             ring.release(self.sum.seq);
         }
         self.feed.push_all(unstored);
+        reached("adopting");
+        fresh.iter().for_each(|record| self.take_in(record));
+        ring.set_modes(self.modes.pack());
+        self.feed.push_all(fresh);
         heart::join(ring.pulse(), self.clock.clone());
         let mut io = Io::new(held.run, ring);
         io.process = Some(held.process);
@@ -109,10 +118,11 @@ impl SessionActor {
             Err(e) => tracing::error!(session = %self.meta.name, error = %e, "the terminal can't be taken over"),
         }
         self.io = Some(io);
+        self.note_pause();
         if let Some((from, to)) = lost {
             self.put_surely(Event::Gap { from, to, reason: GapReason::Corrupt });
         }
-        let down = self.clock.stamp().wall.0.saturating_sub(last_alive.0);
+        let down = since.0.saturating_sub(last_alive.0);
         if let Ok(micros) = u64::try_from(down) {
             self.put_surely(Event::Span { kind: SpanKind::Downtime, length: Duration::from_micros(micros) });
         }
@@ -127,6 +137,7 @@ impl SessionActor {
             // Killed after `exited`, before the keeper was told.
             Phase::Restarting { .. } | Phase::Ended { .. } => {}
         }
+        reached("adopted");
         self.exit_at_birth = held.exit;
         if let (Some(unfinished), Stage::Running(_)) = (unfinished, self.stage) {
             self.resume_typing(unfinished);

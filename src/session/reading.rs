@@ -4,7 +4,7 @@
 
 use super::actor::{Io, SessionActor};
 use super::stage::Stage;
-use crate::model::{Event, KIB, Record, SpanKind};
+use crate::model::{Event, KIB, Kind, Record, SpanKind};
 use crate::ring::Landed;
 use actix::prelude::*;
 use std::io;
@@ -79,11 +79,7 @@ impl SessionActor {
                 super::failpoint::reached(&record.body);
                 *closed = false;
                 *left = left.saturating_sub(record.body.len());
-                self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);
-                self.modes.scan(&record.body);
-                self.answering.look(&record, self.sum.output);
-                ring.set_modes(self.modes.pack());
-                self.sum.apply(&record);
+                self.take_in(&record);
                 taken.push(record);
                 Turn::More
             }
@@ -96,6 +92,19 @@ impl SessionActor {
                 Turn::Closed
             }
         }
+    }
+
+    /// What was read into the ring, by this actor or before it came.
+    pub(super) fn take_in(&mut self, record: &Record) {
+        if record.kind == Kind::Output {
+            self.services.writer.counters().read_bytes.fetch_add(record.body.len() as u64, Ordering::Relaxed);
+            self.modes.scan(&record.body);
+            self.answering.look(record, self.sum.output);
+            if let Some(io) = &mut self.io {
+                io.ring.set_modes(self.modes.pack());
+            }
+        }
+        self.sum.apply(record);
     }
 
     fn hung_up(&mut self, ctx: &mut Context<Self>) {
@@ -129,10 +138,15 @@ impl SessionActor {
             return;
         }
         io.paused = false;
+        self.note_pause();
+        self.read_a_turn(ctx);
+    }
+
+    /// Time goes on, if it stood while a full ring kept the terminal from being read.
+    pub(super) fn note_pause(&mut self) {
         let length = self.clock.go_on();
         if length >= WORTH_A_SPAN {
             self.put_surely(Event::Span { kind: SpanKind::BackPressure, length });
         }
-        self.read_a_turn(ctx);
     }
 }

@@ -11,6 +11,7 @@ use super::heart;
 use super::messages::{LeaderExited, RunEnded, Start, StartAgain, StartError};
 use super::stage::Stage;
 use super::summary::Phase;
+use crate::failpoint::reached;
 use crate::keeper::{SpawnError, SpawnRun, Spawned};
 use crate::log::{Desired, MetaBatch};
 use crate::model::{Event, Seq, Spec, Status};
@@ -153,6 +154,7 @@ impl SessionActor {
                 // else no other record can ever have its number: also a next host begins the log with it
                 writer.written_upto(&feed, starting).await.map_err(|e| StartError::Host(e.to_string()))?;
             }
+            reached("start recorded");
             keeper.spawn(SpawnRun { id, run, spec: &shim, size, opaque, ring }).await.map_err(|e| match e {
                 SpawnError::Exec { errno, .. } => StartError::Exec { errno, reason: exec_reason(&e, &shim) },
                 other => StartError::Host(other.to_string()),
@@ -166,6 +168,7 @@ impl SessionActor {
         spawned: Result<Spawned, StartError>,
         ctx: &mut Context<Self>,
     ) -> ResponseActFuture<Self, Result<(), StartError>> {
+        reached("spawned");
         let outcome = spawned.and_then(|spawned| self.take_pty(spawned));
         match &outcome {
             Err(e) => self.start_failed(e, ctx),
@@ -179,6 +182,7 @@ impl SessionActor {
         let durable = self.when_durable(self.sum.seq);
         let answer = async move {
             durable.await.map_err(|e| StartError::Host(e.to_string()))?;
+            reached("started");
             outcome
         };
         Box::pin(answer.into_actor(self))
@@ -236,6 +240,7 @@ impl SessionActor {
         let wanted = self.end_is_wanted();
         let decision = policy::decide(&policy, failed, wanted, &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
+        reached("run over");
         self.put_surely(Event::Exited { run, status, last });
         match decision {
             Decision::Restart(after) => self.put_surely(Event::Restarting { run: run + 1, after }),
@@ -246,13 +251,14 @@ impl SessionActor {
         if last {
             self.note_failure();
         }
-        self.save_summary_if_due(true);
+        self.save_summary();
         let told = RunEnded { id: self.meta.id, name: self.meta.name.clone(), run, decision, wanted };
         let (durable, ended, keeper) =
             (self.when_durable(self.sum.seq), self.services.ended.clone(), self.services.keeper.clone());
         let id = self.meta.id;
         let done = async move {
             if durable.await.is_ok() {
+                reached("exit recorded");
                 keeper.forget(id, run).await;
                 if ended.send(told).await.is_err() {
                     tracing::debug!(%id, "the supervisor has ended before this run");

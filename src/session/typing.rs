@@ -5,6 +5,7 @@ use super::keys::{kept_answer, unknown_outcome};
 use super::messages::Type;
 use super::stage::Stage;
 use super::typist::{Act, Job, Manner, Outcome, Reading};
+use crate::failpoint::reached;
 use crate::log::{KeyEntry, MetaBatch};
 use crate::model::{Key, LogTime, Seq};
 use crate::terminal::keys::key_bytes;
@@ -173,7 +174,10 @@ impl SessionActor {
         let Some(pty) = self.io.as_ref().and_then(|io| io.pty.as_ref()) else {
             return Err(io::ErrorKind::NotConnected.into());
         };
-        pty.try_io(Interest::WRITABLE, |pty| pty.write(bytes))
+        reached("about to type");
+        let typed = pty.try_io(Interest::WRITABLE, |pty| pty.write(bytes));
+        reached("typed");
+        typed
     }
 
     pub(super) fn arm_writing(&mut self, ctx: &mut Context<Self>) {

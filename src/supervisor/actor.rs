@@ -4,6 +4,7 @@ use super::create::Creating;
 use super::fleet::Fleet;
 use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
+use crate::failpoint::reached;
 use crate::keeper::LinkEvent;
 use crate::log::{Feed, Membership, MetaBatch, SessionMeta};
 use crate::model::{Name, Seq, SessionId};
@@ -293,6 +294,7 @@ impl Handler<Remove> for Supervisor {
             addr.send(End { force, for_restart: false }).await.map_err(gone)??;
             let last = addr.send(crate::session::messages::Describe).await.map_err(gone)?.info.last_seq;
             bury(id, &writer, meta).await?;
+            reached("removed");
             addr.send(Leave).await.map_err(gone)?;
             changes.note(&snapshot.info.name, id, Seq(last), What::Removed);
             Ok(snapshot.info.name)

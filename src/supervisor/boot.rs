@@ -6,12 +6,9 @@ use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
 use crate::model::{Event, GapReason, InputText, MIB, Record, Seq, SessionId, Stamp, Step, Wall};
 use crate::pty::tree;
-use crate::ring::Ring;
 use crate::session::summary::{PendingInput, Summary};
-use crate::session::{Adoption, Birth, Unfinished, known_to_keeper};
+use crate::session::{Adoption, Birth, Found, Unfinished, known_to_keeper};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
 /// Read so much of a log at once.
 const PAGE: usize = MIB;
@@ -26,14 +23,14 @@ const MAX_PARTS: usize = 1024;
 pub fn boot(
     store: &dyn EventLog,
     meta: &Meta,
-    held: Vec<Held>,
+    found: Vec<Found>,
     tail_unknown: bool,
 ) -> Result<(Vec<Birth>, Vec<SessionId>), StoreDown> {
-    let mut held: HashMap<SessionId, Held> = held.into_iter().map(|h| (h.id, h)).collect();
+    let mut held: HashMap<SessionId, Found> = found.into_iter().map(|found| (found.held.id, found)).collect();
     let (mut births, mut orphans) = (Vec::new(), Vec::new());
     let mut sessions = meta.sessions()?;
     let known: Vec<SessionId> = sessions.iter().map(|s| s.id).collect();
-    for unknown in held.values().filter(|h| !known.contains(&h.id)).filter_map(known_to_keeper) {
+    for unknown in held.values().map(|f| &f.held).filter(|h| !known.contains(&h.id)).filter_map(known_to_keeper) {
         meta.apply(&MetaBatch::new().put_session(&unknown))?;
         sessions.push(unknown);
     }
@@ -45,16 +42,16 @@ pub fn boot(
                 meta.apply(&turns)?;
                 births.push(birth);
             }
-            (true, Some(held)) => orphans.push(end_orphan(held)),
+            (true, Some(found)) => orphans.push(end_orphan(&found.held)),
             (true, None) => {}
         }
     }
-    orphans.extend(held.into_values().map(end_orphan));
+    orphans.extend(held.values().map(|found| end_orphan(&found.held)));
     Ok((births, orphans))
 }
 
 /// Nobody knows this session any more: a removal was cut off.
-fn end_orphan(held: Held) -> SessionId {
+fn end_orphan(held: &Held) -> SessionId {
     match tree::kill(tree::Target::Tree(held.process, held.id)) {
         Ok(left) => tracing::warn!(id = %held.id, left, "a removed session still ran and was ended"),
         Err(e) => tracing::error!(id = %held.id, error = %e, "a removed session still runs and can't be ended"),
@@ -70,16 +67,16 @@ pub(super) fn birth(
     store: &dyn EventLog,
     meta: &Meta,
     session: SessionMeta,
-    held: Option<Held>,
+    found: Option<Found>,
     tail_unknown: Option<bool>,
 ) -> Result<(Birth, MetaBatch), StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
-    let taken = held.and_then(|held| match take_ring(&held) {
+    let taken = found.and_then(|Found { held, ring }| match ring {
         Ok((ring, adopted)) => Some((held, ring, adopted)),
         Err(e) => {
             tracing::error!(session = %session.name, error = %e, "its crash ring can't be read: it is ended");
-            end_orphan(held);
+            end_orphan(&held);
             None
         }
     });
@@ -153,11 +150,6 @@ fn name_loss(
     store.sync()?;
     tracing::error!(%id, from = stored.next().0, to = upto.0, "the newest records of a session are lost");
     Ok(upto)
-}
-
-fn take_ring(held: &Held) -> Result<(Ring, crate::ring::Adopted), String> {
-    let fd: OwnedFd = Arc::as_ref(&held.ring).try_clone().map_err(|e| e.to_string())?;
-    Ring::adopt(fd).map_err(|e| e.to_string())
 }
 
 /// The input that was on its way, with its text. One that wasn't recorded whole was never typed: a retry types it.

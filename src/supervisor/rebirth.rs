@@ -9,7 +9,7 @@ use super::boot::birth;
 use super::shutdown::Why;
 use crate::model::{Name, SessionId};
 use crate::session::messages::LeaderExited;
-use crate::session::{Birth, Services};
+use crate::session::{Birth, Found, Services};
 use actix::prelude::*;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -64,7 +64,7 @@ async fn make_again(entry: Entry, services: Services) -> Result<Option<Birth>, S
     let last = *entry.feed.newest().borrow();
     services.writer.durable_upto(&entry.feed, last).await.map_err(|e| e.to_string())?;
     entry.feed.close(); // its readers go on with the next actor's
-    let held = services.keeper.held(entry.id).await.map_err(|e| e.to_string())?;
+    let held = services.keeper.held(entry.id).await.map_err(|e| e.to_string())?.map(Found::at_rest);
     let (store, meta) = (services.store, services.meta);
     let born = tokio::task::spawn_blocking(move || match meta.session(entry.id)?.filter(|known| !known.removed) {
         Some(known) => birth(&*store, &meta, known, held, None).map(Some),

@@ -15,7 +15,7 @@ fn the_defaults_are_whole() {
     let config = Config::merge(None, &Env::default(), &[]).unwrap();
     assert_eq!(config.host.log, "info");
     assert_eq!(config.host.log_format, LogFormat::Text);
-    assert_eq!(config.store.segment_bytes, 512 << 20);
+    assert_eq!(config.store.segment_bytes, 64 << 20);
     assert_eq!(config.store.segment_age, Duration::from_secs(86_400));
     assert_eq!(config.store.commit_interval, Duration::from_millis(100));
     assert_eq!(config.store.min_free, 256 << 20);
@@ -63,7 +63,7 @@ fn later_sources_win() {
     let file = "[store]\nsegment_bytes = \"1MiB\"\n[wait]\nfirst = 7";
     let env = [("TERMALIVE_CFG_STORE__SEGMENT_BYTES", "2MiB"), ("TERMALIVE_STATE_DIR", "/x")];
     let segment = |file, env: &[_], flags: &[_]| merge(file, env, flags).unwrap().store.segment_bytes >> 20;
-    assert_eq!(segment("", &[], &[]), 512);
+    assert_eq!(segment("", &[], &[]), 64);
     assert_eq!(segment(file, &[], &[]), 1);
     assert_eq!(segment(file, &env, &[]), 2);
     assert_eq!(segment(file, &env, &["store.segment_bytes=3MiB"]), 3);
