@@ -1,4 +1,4 @@
-//! The keeper with real processes: this binary is the tests, and, by its first argument, keeper, shim and a small host.
+//! The keeper with real processes: this binary is the tests, and, by its first argument, keeper and a small host.
 //!
 //! The host does what the tests tell it over a socket, one JSON object a line, and tells what happens. Every process is
 //! a descendant of the test, which adopts orphans and kills all at the end of each case, whatever became of it.
@@ -15,13 +15,12 @@ mod host;
 mod world;
 
 use std::{ffi::OsString, os::fd::AsFd, panic::catch_unwind, process::ExitCode};
-use termalive::{keeper, pty::shim};
+use termalive::keeper;
 
 fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let rest = || args.iter().skip(1).cloned();
     match args.first().and_then(|a| a.to_str()) {
-        Some(verb) if verb == shim::VERB => shim::main(rest()),
         Some(verb) if verb == keeper::VERB => keeper::main(rest()),
         Some("keeper") => start_keeper(rest().collect()),
         Some("host") => host::main(&rest().next().unwrap()),

@@ -4,7 +4,7 @@ use super::{
     ask, attach, completions, doctor, down, events, export, host, kill, list, log, logs, new, reload, replay, reply,
     resize, restart, rm, run, screen, search, send, show, start, status, stop, turns, up, wait,
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Keeps terminal sessions alive and lets programs, people and agents talk to them.
@@ -45,38 +45,69 @@ pub(super) struct Common {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    New(new::NewArgs),
-    Run(run::RunArgs),
+    New(Later<new::NewArgs>),
+    Run(Later<run::RunArgs>),
     #[command(visible_alias = "ls")]
-    List(list::ListArgs),
-    Show(show::ShowArgs),
+    List(Later<list::ListArgs>),
+    Show(Later<show::ShowArgs>),
     #[command(visible_alias = "a")]
-    Attach(attach::AttachArgs),
-    Send(send::SendArgs),
-    Ask(ask::AskArgs),
-    Reply(reply::ReplyArgs),
-    Turns(turns::TurnsArgs),
-    Logs(logs::LogsArgs),
-    Log(log::LogArgs),
-    Wait(wait::WaitArgs),
-    Screen(screen::ScreenArgs),
-    Kill(kill::KillArgs),
-    Restart(restart::RestartArgs),
-    Resize(resize::ResizeArgs),
-    Rm(rm::RmArgs),
-    Up(up::UpArgs),
-    Down(down::DownArgs),
-    Replay(replay::ReplayArgs),
-    Export(export::ExportArgs),
-    Search(search::SearchArgs),
-    Events(events::EventsArgs),
-    Host(host::HostArgs),
-    Start(start::StartArgs),
-    Status(status::StatusArgs),
-    Reload(reload::ReloadArgs),
-    Stop(stop::StopArgs),
-    Doctor(doctor::DoctorArgs),
-    Completions(completions::CompletionsArgs),
+    Attach(Later<attach::AttachArgs>),
+    Send(Later<send::SendArgs>),
+    Ask(Later<ask::AskArgs>),
+    Reply(Later<reply::ReplyArgs>),
+    Turns(Later<turns::TurnsArgs>),
+    Logs(Later<logs::LogsArgs>),
+    Log(Later<log::LogArgs>),
+    Wait(Later<wait::WaitArgs>),
+    Screen(Later<screen::ScreenArgs>),
+    Kill(Later<kill::KillArgs>),
+    Restart(Later<restart::RestartArgs>),
+    Resize(Later<resize::ResizeArgs>),
+    Rm(Later<rm::RmArgs>),
+    Up(Later<up::UpArgs>),
+    Down(Later<down::DownArgs>),
+    Replay(Later<replay::ReplayArgs>),
+    Export(Later<export::ExportArgs>),
+    Search(Later<search::SearchArgs>),
+    Events(Later<events::EventsArgs>),
+    Host(Later<host::HostArgs>),
+    Start(Later<start::StartArgs>),
+    Status(Later<status::StatusArgs>),
+    Reload(Later<reload::ReloadArgs>),
+    Stop(Later<stop::StopArgs>),
+    Doctor(Later<doctor::DoctorArgs>),
+    Completions(Later<completions::CompletionsArgs>),
+}
+
+/// The arguments of a verb, described when it is the one that was asked for: describing all verbs takes longer than most run.
+#[derive(Debug)]
+pub(super) struct Later<T>(pub(super) T);
+
+impl<T: Args> Args for Later<T> {
+    fn augment_args(verb: Command) -> Command {
+        verb.defer(T::augment_args)
+    }
+
+    fn augment_args_for_update(verb: Command) -> Command {
+        verb.defer(T::augment_args_for_update)
+    }
+}
+
+impl<T: FromArgMatches> FromArgMatches for Later<T> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Later<T>, clap::Error> {
+        T::from_arg_matches(matches).map(Later)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
+/// All verbs with all they take: for help, completions, and words about what is wrong.
+pub(super) fn described() -> Command {
+    let mut command = Cli::command();
+    command.build();
+    command
 }
 
 /// Names given to a command that takes none, so that the right command can be named.

@@ -3,9 +3,9 @@
 //! Made from the command line's own description, so that it knows what this version knows. What it asks a host at the moment of
 //! completing never starts one.
 
-use super::{Done, args::Cli, context::Context};
+use super::{Done, args::described, context::Context};
 use crate::model::Exit;
-use clap::{Args, Command, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
 /// Print a completion script: bash, zsh, fish, elvish, powershell
@@ -20,7 +20,7 @@ pub(super) struct CompletionsArgs {
 }
 
 pub(super) fn run(args: &CompletionsArgs, context: &mut Context) -> Done {
-    let mut command = Cli::command();
+    let mut command = described();
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command, "termalive", &mut script);
     context.out.write(&script)?;
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn verbs_on_sessions_are_known() {
-        let script = names(&Cli::command());
+        let script = names(&described());
         let line = |ends: &str| script.lines().find(|line| line.ends_with(ends)).unwrap_or("").trim();
         assert!(line("return ;;").starts_with("show|attach|a|send|"), "{script}");
         assert!(line(") ;;").starts_with("wait|kill|restart|rm"), "{script}");

@@ -1,11 +1,11 @@
-//! The verbs that this program calls itself by: `__keeper`, `__host`, `__exec`. Nobody types them.
+//! The verbs that this program calls itself by: `__keeper`, `__host`. Nobody types them.
 //!
-//! Here command line and environment become what keeper, host and shim want; they know neither.
+//! Here command line and environment become what keeper and host want; they know neither.
 
 use super::{Done, Failure, failed, out};
 use crate::config::{Config, Env, Paths};
 use crate::model::Exit;
-use crate::{keeper, pty::shim, server};
+use crate::{keeper, server};
 use clap::Parser;
 use rustix::fs::Mode;
 use std::{
@@ -41,13 +41,12 @@ pub(super) struct Place {
     pub(super) program: Option<PathBuf>,
 }
 
-/// Runs a hidden verb, if it is one. Before clap: the shim's arguments are its own.
+/// Runs a hidden verb, if it is one. Before clap: nobody is told of them.
 pub(super) fn dispatch(args: &[OsString]) -> Option<ExitCode> {
     let verb = args.get(1)?.to_str()?;
     let rest = args.get(2..)?;
     let place = || Place::try_parse_from(rest).map_err(|why| failed(why.to_string()));
     let done = match verb {
-        shim::VERB => shim::main(rest.iter().cloned()),
         keeper::VERB if rest.first().is_some_and(|a| KEEPERS_OWN.iter().any(|own| a == own)) => {
             return Some(keeper::main(rest.iter().cloned()));
         }

@@ -49,8 +49,8 @@ mod wait;
 use crate::client::ClientError;
 use crate::model::Exit;
 use crate::wire::ApiError;
-use args::{Cli, Verb};
-use clap::Parser;
+use args::{Cli, Later, Verb};
+use clap::{FromArgMatches, Parser};
 use context::Context;
 use std::{ffi::OsString, process::ExitCode};
 
@@ -60,7 +60,10 @@ pub fn main() -> ExitCode {
     if let Some(code) = hidden::dispatch(&args) {
         return code;
     }
-    match Cli::try_parse_from(&args) {
+    // what is wrong, and help, need all verbs described
+    let parsed = Cli::try_parse_from(&args)
+        .or_else(|_| args::described().try_get_matches_from(&args).and_then(|m| Cli::from_arg_matches(&m)));
+    match parsed {
         Ok(cli) => run(cli),
         Err(error) => ExitCode::from(usage::explain(&error, &args).code()),
     }
@@ -126,36 +129,36 @@ fn run(cli: Cli) -> ExitCode {
 fn dispatch(verb: Option<Verb>, context: &mut Context) -> Done {
     match verb {
         None => new::shell(context),
-        Some(Verb::Host(args)) => host::run(&args, context),
-        Some(Verb::Start(args)) => start::run(&args, context),
-        Some(Verb::Status(args)) => status::run(&args, context),
-        Some(Verb::Completions(args)) => completions::run(&args, context),
-        Some(Verb::Doctor(args)) => doctor::run(&args, context),
-        Some(Verb::Reload(args)) => reload::run(&args, context),
-        Some(Verb::Stop(args)) => stop::run(&args, context),
-        Some(Verb::New(args)) => new::run(args, context),
-        Some(Verb::Run(args)) => run::run(args, context),
-        Some(Verb::List(args)) => list::run(&args, context),
-        Some(Verb::Show(args)) => show::run(&args, context),
-        Some(Verb::Attach(args)) => attach::run(args, context),
-        Some(Verb::Send(args)) => send::run(args, context),
-        Some(Verb::Ask(args)) => ask::run(args, context),
-        Some(Verb::Reply(args)) => reply::run(args, context),
-        Some(Verb::Turns(args)) => turns::run(&args, context),
-        Some(Verb::Logs(args)) => logs::run(args, context),
-        Some(Verb::Log(args)) => log::run(&args, context),
-        Some(Verb::Up(args)) => up::run(&args, context),
-        Some(Verb::Down(args)) => down::run(&args, context),
-        Some(Verb::Wait(args)) => wait::run(args, context),
-        Some(Verb::Screen(args)) => screen::run(&args, context),
-        Some(Verb::Kill(args)) => kill::run(&args, context),
-        Some(Verb::Restart(args)) => restart::run(&args, context),
-        Some(Verb::Resize(args)) => resize::run(&args, context),
-        Some(Verb::Rm(args)) => rm::run(&args, context),
-        Some(Verb::Replay(args)) => replay::run(args, context),
-        Some(Verb::Export(args)) => export::run(args, context),
-        Some(Verb::Search(args)) => search::run(args, context),
-        Some(Verb::Events(args)) => events::run(args, context),
+        Some(Verb::Host(Later(args))) => host::run(&args, context),
+        Some(Verb::Start(Later(args))) => start::run(&args, context),
+        Some(Verb::Status(Later(args))) => status::run(&args, context),
+        Some(Verb::Completions(Later(args))) => completions::run(&args, context),
+        Some(Verb::Doctor(Later(args))) => doctor::run(&args, context),
+        Some(Verb::Reload(Later(args))) => reload::run(&args, context),
+        Some(Verb::Stop(Later(args))) => stop::run(&args, context),
+        Some(Verb::New(Later(args))) => new::run(args, context),
+        Some(Verb::Run(Later(args))) => run::run(args, context),
+        Some(Verb::List(Later(args))) => list::run(&args, context),
+        Some(Verb::Show(Later(args))) => show::run(&args, context),
+        Some(Verb::Attach(Later(args))) => attach::run(args, context),
+        Some(Verb::Send(Later(args))) => send::run(args, context),
+        Some(Verb::Ask(Later(args))) => ask::run(args, context),
+        Some(Verb::Reply(Later(args))) => reply::run(args, context),
+        Some(Verb::Turns(Later(args))) => turns::run(&args, context),
+        Some(Verb::Logs(Later(args))) => logs::run(args, context),
+        Some(Verb::Log(Later(args))) => log::run(&args, context),
+        Some(Verb::Up(Later(args))) => up::run(&args, context),
+        Some(Verb::Down(Later(args))) => down::run(&args, context),
+        Some(Verb::Wait(Later(args))) => wait::run(args, context),
+        Some(Verb::Screen(Later(args))) => screen::run(&args, context),
+        Some(Verb::Kill(Later(args))) => kill::run(&args, context),
+        Some(Verb::Restart(Later(args))) => restart::run(&args, context),
+        Some(Verb::Resize(Later(args))) => resize::run(&args, context),
+        Some(Verb::Rm(Later(args))) => rm::run(&args, context),
+        Some(Verb::Replay(Later(args))) => replay::run(args, context),
+        Some(Verb::Export(Later(args))) => export::run(args, context),
+        Some(Verb::Search(Later(args))) => search::run(args, context),
+        Some(Verb::Events(Later(args))) => events::run(args, context),
     }
 }
 

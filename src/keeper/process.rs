@@ -1,8 +1,8 @@
 //! The keeper's loop: one thread, one poll. Starts the host and every session, reaps, hands over.
 //!
-//! Nothing in here may block: not a host that doesn't read, not a shim that doesn't answer. Data comes from the host's
-//! messages, from shims, signals and pidfds; it goes into [`Sessions`] and, as messages, to the host. It knows no log,
-//! reads no PTY, and keeps what it holds whatever the host does.
+//! Nothing in here may block: not a host that doesn't read, not a child that doesn't become its program. Data comes from the
+//! host's messages, from such children, signals and pidfds; it goes into [`Sessions`] and, as messages, to the host. It knows
+//! no log, reads no PTY, and keeps what it holds whatever the host does.
 
 use super::{
     channel::timespec,

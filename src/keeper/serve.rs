@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long a hand-over waits for runs that are being started; a shim takes a few milliseconds.
+/// How long a hand-over waits for runs that are being started; one takes a few milliseconds.
 const STARTING_TIME: Duration = Duration::from_millis(500);
 /// How long a host that hung up may take to end.
 const HUNG_UP_TIME: Duration = Duration::from_secs(5);

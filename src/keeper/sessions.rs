@@ -1,6 +1,6 @@
 //! What the keeper holds: sessions, and runs that are being started. Knows their processes, not what they do.
 //!
-//! Data comes from the host (spawn, forget, drop), from the shim's pipe and from waiting; it goes back as [`News`]. An
+//! Data comes from the host (spawn, forget, drop), from the pipe of a run that is starting and from waiting; it goes back as [`News`]. An
 //! exit status belongs to a session only if the process is this keeper's child, or by its own pidfd.
 
 use super::{protocol::Holding, status};
@@ -8,7 +8,7 @@ use crate::{
     model::{Process, SessionId, Size, Status},
     pty::{
         open::{Opened, open},
-        shim::{REPORT_BYTES, Said, SpawnStep},
+        shim::{REPORT_BYTES, SpawnStep, reported},
     },
 };
 use rustix::{
@@ -40,21 +40,18 @@ impl Session {
     }
 }
 
-/// A run whose shim is at work.
+/// A run whose program isn't executed yet.
 #[derive(Debug)]
 struct Starting {
     run: u32,
     master: OwnedFd,
     process: Process,
     pidfd: OwnedFd,
-    status: OwnedFd,
-    /// Until the shim has opened the pipe through it.
-    status_writer: Option<OwnedFd>,
+    /// See [`Opened::report`].
+    report: OwnedFd,
     said: Vec<u8>,
     ring: OwnedFd,
     opaque: OwnedFd,
-    /// The shim reads it through this process' descriptor.
-    _spec: OwnedFd,
 }
 
 impl Starting {
@@ -62,12 +59,9 @@ impl Starting {
     fn listen(&mut self) -> bool {
         let mut bytes = [0; REPORT_BYTES];
         loop {
-            match rustix::io::read(&self.status, &mut bytes) {
+            match rustix::io::read(&self.report, &mut bytes) {
                 Ok(0) => return true,
-                Ok(n) => {
-                    self.said.extend_from_slice(&bytes[..n]);
-                    self.status_writer = None; // else there is no end
-                }
+                Ok(n) => self.said.extend_from_slice(&bytes[..n]),
                 Err(Errno::INTR) => {}
                 Err(_) => return false,
             }
@@ -93,7 +87,7 @@ pub(super) enum News {
     Exited { id: SessionId, run: u32 },
 }
 
-/// All of them. As many as there is room for descriptors: four each, six while starting.
+/// All of them. As many as there is room for descriptors: four each, five while starting.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     held: BTreeMap<SessionId, Session>,
@@ -157,12 +151,9 @@ impl Sessions {
             _ => {}
         }
         match open(size, id, &spec, files) {
-            Ok(Opened { master, process, pidfd, status, status_writer }) => {
-                let (said, status_writer) = (Vec::new(), Some(status_writer));
-                let _spec = spec;
-                let starting =
-                    Starting { run, master, process, pidfd, status, status_writer, said, ring, opaque, _spec };
-                self.starting.insert(id, starting);
+            Ok(Opened { master, process, pidfd, report }) => {
+                let said = Vec::new();
+                self.starting.insert(id, Starting { run, master, process, pidfd, report, said, ring, opaque });
                 vec![]
             }
             Err(e) => {
@@ -174,7 +165,7 @@ impl Sessions {
 
     /// The pipes to be listened to.
     pub(super) fn pipes(&self) -> impl Iterator<Item = (SessionId, &OwnedFd)> {
-        self.starting.iter().map(|(id, s)| (*id, &s.status))
+        self.starting.iter().map(|(id, s)| (*id, &s.report))
     }
 
     /// The pidfds to be watched: what runs and isn't this process' child.
@@ -182,14 +173,10 @@ impl Sessions {
         self.held.iter().filter(|(_, s)| !s.child && s.exit.is_none()).map(|(id, s)| (*id, &s.pidfd))
     }
 
-    /// Something came on a shim's pipe.
+    /// Something came on the pipe of a run that is starting, or it ended.
     pub(super) fn listen(&mut self, id: SessionId) -> Vec<News> {
         let Some(starting) = self.starting.get_mut(&id) else { return vec![] };
-        let at_end = starting.listen();
-        if at_end || matches!(Said::from_bytes(&starting.said), Said::Failed(..)) {
-            return self.conclude(id, None);
-        }
-        vec![]
+        if starting.listen() { self.conclude(id, None) } else { vec![] }
     }
 
     /// A child was waited for. Most are orphans that nobody asks about.
@@ -246,16 +233,12 @@ impl Sessions {
     fn conclude(&mut self, id: SessionId, exit: Option<Status>) -> Vec<News> {
         let Some(starting) = self.starting.remove(&id) else { return vec![] };
         let run = starting.run;
-        match Said::from_bytes(&starting.said) {
-            Said::Running => {
+        match reported(&starting.said) {
+            Some((errno, step)) => vec![News::Failed { id, run, errno, step }],
+            None => {
                 self.held.insert(id, starting.into_session(exit));
                 let exited = exit.map(|_| News::Exited { id, run });
                 [News::Spawned { id, run }].into_iter().chain(exited).collect()
-            }
-            Said::Failed(errno, step) => vec![News::Failed { id, run, errno, step }],
-            Said::Nothing => {
-                starting.kill();
-                vec![News::Failed { id, run, errno: libc::EIO, step: SpawnStep::Shim }]
             }
         }
     }

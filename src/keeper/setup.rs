@@ -1,16 +1,16 @@
 //! How a process becomes a keeper, whoever started it: session, signals, subreaper, descriptors, limits.
 
 use super::{process::line, signals::Signals};
-use crate::pty::{cgroup, oom, tree};
+use crate::pty::{cgroup, files, oom, tree};
 use rustix::process::{Resource, Rlimit, getpid, getrlimit, set_child_subreaper, setrlimit, setsid};
-use std::{fs, io, os::fd::RawFd};
+use std::{io, os::fd::RawFd};
 
 /// `detached`: leave the caller's session, and close every descriptor but stdio and these: a pipe of whoever started a
 /// daemon would otherwise never end.
 pub(super) fn become_keeper(detached: Option<&[RawFd]>) -> io::Result<Signals> {
     if let Some(kept) = detached {
         let _ = setsid(); // fails where this process leads a group: it is detached then
-        close_others(kept)?;
+        files::close_others(kept)?;
     }
     super::lean::map_page_by_page();
     if let Err(e) = cgroup::leave() {
@@ -22,20 +22,6 @@ pub(super) fn become_keeper(detached: Option<&[RawFd]>) -> io::Result<Signals> {
     tree::set_keeper(std::process::id());
     let _ = rustix::thread::set_name(c"termalive"); // the kernel calls it "exe" otherwise
     Ok(signals)
-}
-
-fn close_others(kept: &[RawFd]) -> io::Result<()> {
-    let entries = fs::read_dir("/proc/self/fd")?;
-    let open = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
-    // Collected first: the folder's own descriptor is in the list, and is closed by now, which gives a harmless error.
-    for fd in open.filter(|fd| *fd > 2 && !kept.contains(fd)).collect::<Vec<_>>() {
-        #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
-        // SAFETY: the process has just begun, on one thread, and by its contract owns nothing but what is kept.
-        unsafe {
-            libc::close(fd);
-        }
-    }
-    Ok(())
 }
 
 /// A session takes four descriptors here: the soft limit becomes the hard one. Gives the old one, for the programs.

@@ -1,7 +1,7 @@
 //! A cgroup (version 2) for each session: its processes are known by it whatever they make of themselves.
 //!
-//! The shim makes it below the cgroup it is born in, the keeper's, and enters it; no controller is enabled, so the rule that
-//! processes live in leaves alone doesn't apply. Its name tells whose it is, so it is found again from any process in it,
+//! The child that becomes the program makes it below the cgroup it is born in, the keeper's, and enters it; no controller
+//! is enabled, so the rule that processes live in leaves alone doesn't apply. Its name tells whose it is, so it is found again from any process in it,
 //! wherever the keeper was, also when keeper and host have died. Where it can't be made, a session runs without: the census
 //! knows other signs. It must never stand in the way of a start, and touches no cgroup that isn't a session's.
 

@@ -1,8 +1,9 @@
-//! PTYs and the processes on them: open, exec shim, the host's fd type, process trees.
+//! PTYs and the processes on them: open, the child that becomes the program, the host's fd type, process trees.
 
 mod boot;
 pub mod cgroup;
 mod fd;
+pub(crate) mod files;
 pub(crate) mod oom;
 pub mod open;
 pub mod shim;

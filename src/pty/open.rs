@@ -1,26 +1,28 @@
-//! Opens a PTY and starts the shim on it. The only file that names portable_pty.
+//! Opens a PTY and starts a program on it. The only file that names portable_pty.
 //!
-//! Of portable-pty only the opening and the start are used. Its writer types a line feed and an end of file when it is
-//! dropped, and its master can't be made from a descriptor, so the master is duplicated out and the rest dropped. It
-//! closes every descriptor from 3 up in the child and with them std's report of a failed exec; it turns a bad working
-//! directory into $HOME in silence: hence the shim, which opens what it needs through `/proc/PID/fd` and reports itself.
+//! Of portable-pty only the opening is used. Its writer types a line feed and an end of file when it is dropped, and its
+//! master can't be made from a descriptor, so the master is duplicated out and the rest dropped. Its start closes every
+//! descriptor from 3 up in the child, one by one, of which the keeper has four a session, and with them std's report of a
+//! failed exec; it turns a bad working directory into $HOME in silence. So the child is a fork of the keeper, which has
+//! one thread, and makes itself what was asked for: see [`super::shim`].
 
 use crate::{
     model::{Process, SessionId, Size},
     pty::{shim, stat},
 };
-use portable_pty::{CommandBuilder, MasterPty, PtySize, native_pty_system};
+use portable_pty::{MasterPty, PtySize, native_pty_system};
 use rustix::{
     io::{Errno, fcntl_dupfd_cloexec},
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+    pty::{OpenptFlags, ioctl_tiocgptpeer},
 };
 use std::{
     io,
     os::fd::{AsRawFd, BorrowedFd, OwnedFd},
 };
 
-/// A PTY with a shim on it that is about to become the program.
+/// A PTY with a child on it that is about to become the program.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// In packet mode.
@@ -28,34 +30,29 @@ pub(crate) struct Opened {
     /// A child of this process, leader of its own session, the PTY its controlling terminal.
     pub(crate) process: Process,
     pub(crate) pidfd: OwnedFd,
-    /// Where the shim reports; doesn't block.
-    pub(crate) status: OwnedFd,
-    /// This process' writing end: the shim opens the pipe through it. To be closed at the shim's first byte.
-    pub(crate) status_writer: OwnedFd,
+    /// Where the child reports why it became nothing; ends when it has become the program. Doesn't block.
+    pub(crate) report: OwnedFd,
 }
 
-/// Opens a PTY and starts the shim with the spec in `spec`, which must stay open until the shim is done. `files`: the
-/// soft limit of open files the program gets.
+/// Opens a PTY and starts a child on it that reads the spec in `spec`. `files`: the soft limit of open files the program
+/// gets. For a process with one thread: the child is a fork of it, and allocates.
 pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>) -> io::Result<Opened> {
-    let (status, status_writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let (report, told) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let pty = native_pty_system()
         .openpty(PtySize { rows: size.rows, cols: size.cols, pixel_width: 0, pixel_height: 0 })
         .map_err(system_error)?;
     let master = duplicate(pty.master.as_ref())?;
     set_packet_mode(&master)?;
+    let terminal = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let child = shim::Child { id, terminal: &terminal, spec, report: &told, files };
 
-    let mut command = CommandBuilder::new("/proc/self/exe");
-    command.args([shim::VERB, &std::process::id().to_string()]);
-    command.args([spec.as_raw_fd().to_string(), status_writer.as_raw_fd().to_string()]);
-    command.arg(files.map_or("-".to_owned(), |n| n.to_string()));
-    command.env_clear();
-    command.env("HOME", "/"); // without these two portable-pty asks the user database
-    command.env("SHELL", "/bin/sh");
-    command.env(shim::ID_VARIABLE, id.to_string());
-    command.cwd("/");
-    let child = pty.slave.spawn_command(command).map_err(system_error)?;
-
-    let pid = child.process_id().and_then(|p| Pid::from_raw(p.cast_signed())).ok_or(Errno::CHILD)?;
+    #[expect(unsafe_code, reason = "std's fork is for programs that are executed at once")]
+    // SAFETY: one thread, so the child finds every lock free; it owns copies of everything, and never comes back.
+    let pid = match unsafe { libc::fork() } {
+        -1 => return Err(io::Error::last_os_error()),
+        0 => child.become_program(),
+        pid => Pid::from_raw(pid).ok_or(Errno::CHILD)?,
+    };
     let known = || -> io::Result<_> {
         let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
         Ok((pidfd, stat::read(pid.as_raw_nonzero().get().cast_unsigned())?.process))
@@ -63,7 +60,7 @@ pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>
     let (pidfd, process) = known().inspect_err(|_| {
         let _ = kill_process(pid, Signal::KILL); // not waited for yet, so the pid is still its own
     })?;
-    Ok(Opened { master, process, pidfd, status, status_writer })
+    Ok(Opened { master, process, pidfd, report })
 }
 
 fn duplicate(master: &dyn MasterPty) -> io::Result<OwnedFd> {

@@ -1,26 +1,30 @@
-//! What stands between the keeper's fork and the session's program: `termalive __exec`.
+//! What stands between the keeper's fork and the session's program: a child of the keeper that becomes the program.
 //!
 //! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program.
-//! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs.
+//! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs. It never
+//! returns into the keeper's code. (A program of its own in between, as it once was, costs another exec: 1.5 ms of 8.)
 
-use super::{cgroup, oom};
+use super::{cgroup, files, oom};
 use crate::model::{Name, RawString, SessionId, Spec};
 use rustix::{
     fs::Mode,
-    process::{Resource, Rlimit, chdir, getrlimit, setrlimit, umask},
+    io::Errno,
+    process::{Resource, Rlimit, chdir, getrlimit, ioctl_tiocsctty, setrlimit, setsid, umask},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     convert::Infallible,
-    ffi::{OsStr, OsString},
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::process::CommandExt,
+    ffi::OsStr,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    panic::{AssertUnwindSafe, catch_unwind},
     process::Command,
 };
 
-/// The hidden verb that runs [`main`].
-pub const VERB: &str = "__exec";
 /// The environment variable by which a process is known to belong to a session.
 pub const ID_VARIABLE: &str = "TERMALIVE_SESSION_ID";
 
@@ -69,7 +73,7 @@ impl ShimSpec {
 pub enum SpawnStep {
     /// Before anything of the session ran: no PTY, no process, no memory (of the keeper).
     Keeper,
-    /// In the shim, before the program's own turn: it died, or couldn't read its spec.
+    /// In the child, before the program's own turn.
     Shim,
     /// The working directory can't be entered.
     Chdir,
@@ -77,90 +81,86 @@ pub enum SpawnStep {
     Exec,
 }
 
-/// What the shim has written to its status pipe so far: `R` (it reads for itself now), then nothing more when the
-/// program was executed, or an errno (4 bytes, little endian) and a step.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Said {
-    /// It hasn't opened the pipe yet.
-    Nothing,
-    /// It has; at the end of the pipe this means: executed.
-    Running,
-    /// Nothing runs.
-    Failed(i32, SpawnStep),
-}
+/// A report: errno, little endian, and step.
+pub(crate) const REPORT_BYTES: usize = 5;
 
-/// The longest report: `R`, errno, step.
-pub(crate) const REPORT_BYTES: usize = 6;
-const READY: u8 = b'R';
-
-impl Said {
-    /// From the bytes of the pipe.
-    pub(crate) fn from_bytes(bytes: &[u8]) -> Said {
-        match *bytes {
-            [READY, a, b, c, d, step] => Said::Failed(
-                i32::from_le_bytes([a, b, c, d]),
-                match step {
-                    b'c' => SpawnStep::Chdir,
-                    b'x' => SpawnStep::Exec,
-                    _ => SpawnStep::Shim,
-                },
-            ),
-            [READY, ..] => Said::Running,
-            _ => Said::Nothing,
-        }
-    }
+/// Why nothing runs, from what the child has written. Nothing at the end of its pipe means: executed.
+pub(crate) fn reported(bytes: &[u8]) -> Option<(i32, SpawnStep)> {
+    let [a, b, c, d, step] = *bytes else { return None };
+    let step = match step {
+        b'c' => SpawnStep::Chdir,
+        b'x' => SpawnStep::Exec,
+        _ => SpawnStep::Shim,
+    };
+    Some((i32::from_le_bytes([a, b, c, d]), step))
 }
 
 struct Failure(i32, u8);
 
 impl Failure {
-    fn at(step: u8) -> impl Fn(io::Error) -> Failure {
-        move |e| Failure(e.raw_os_error().unwrap_or(libc::EINVAL), step) // no errno: std saw a NUL byte
+    fn at<E: Into<io::Error>>(step: u8) -> impl Fn(E) -> Failure {
+        move |e| Failure(e.into().raw_os_error().unwrap_or(libc::EINVAL), step) // no errno: std saw a NUL byte
     }
 }
 
-/// The shim. `args` are those after [`VERB`]: the keeper's pid, its descriptors of the spec and of the status pipe, and
-/// the soft limit of open files to be restored (`-`: leave it).
-pub fn main(args: impl Iterator<Item = OsString>) -> ! {
-    let args: Vec<String> = args.filter_map(|a| a.into_string().ok()).collect();
-    if let [keeper, spec, status, files] = args.as_slice()
-        && let Ok(mut pipe) = OpenOptions::new().write(true).open(format!("/proc/{keeper}/fd/{status}"))
-        && pipe.write_all(&[READY]).is_ok()
-    {
-        let Failure(errno, step) = execute(&format!("/proc/{keeper}/fd/{spec}"), files);
+/// What the child knows of its keeper's descriptors.
+pub(super) struct Child<'a> {
+    pub(super) id: SessionId,
+    /// The PTY's other side.
+    pub(super) terminal: &'a OwnedFd,
+    /// A memfd with a [`ShimSpec`].
+    pub(super) spec: &'a OwnedFd,
+    /// Empty, so that a report always fits.
+    pub(super) report: &'a OwnedFd,
+    /// The soft limit of open files to be restored.
+    pub(super) files: Option<u64>,
+}
+
+impl Child<'_> {
+    /// In the child, where nothing of the keeper may run again, its destructors and handlers of panics included.
+    pub(super) fn become_program(self) -> ! {
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.execute()));
+        let Failure(errno, step) = match attempt {
+            Ok(Err(failure)) => failure,
+            Ok(Ok(never)) => match never {},
+            Err(_) => Failure(libc::EPROTO, b's'),
+        };
         let [a, b, c, d] = errno.to_le_bytes();
-        let _ = pipe.write_all(&[a, b, c, d, step]); // nobody left to tell it to
-    }
-    std::process::exit(127)
-}
-
-/// Returns only when the program couldn't be executed.
-fn execute(spec: &str, files: &str) -> Failure {
-    let attempt = || -> Result<Infallible, Failure> {
-        let body = fs::read(spec).map_err(Failure::at(b's'))?;
-        let spec: ShimSpec = serde_json::from_slice(&body).map_err(|_| Failure(libc::EPROTO, b's'))?;
-        if let Ok(soft) = files.parse() {
-            let hard = getrlimit(Resource::Nofile).maximum;
-            let limit = Rlimit { current: Some(soft), maximum: hard };
-            setrlimit(Resource::Nofile, limit).map_err(|e| Failure::at(b's')(e.into()))?;
+        let _ = rustix::io::write(self.report, &[a, b, c, d, step]); // nobody left to tell it to
+        #[expect(unsafe_code, reason = "std's exit runs what belongs to the keeper")]
+        // SAFETY: ends the process.
+        unsafe {
+            libc::_exit(127)
         }
-        settle();
+    }
+
+    /// Returns only when the program couldn't be executed.
+    fn execute(&self) -> Result<Infallible, Failure> {
+        self.take_terminal().map_err(Failure::at(b's'))?;
+        let body = files::read_whole(self.spec).map_err(Failure::at(b's'))?;
+        let spec: ShimSpec = serde_json::from_slice(&body).map_err(|_| Failure(libc::EPROTO, b's'))?;
+        files::close_all_but(self.report.as_raw_fd()).map_err(Failure::at(b's'))?;
+        if self.files.is_some() {
+            let limit = Rlimit { current: self.files, maximum: getrlimit(Resource::Nofile).maximum };
+            setrlimit(Resource::Nofile, limit).map_err(Failure::at(b's'))?;
+        }
+        // Not everywhere: `doctor` says where and why. The program runs as well without.
+        let _ = cgroup::enter(self.id);
+        let _ = oom::offer();
         reset_signals();
         umask(Mode::from_raw_mode(spec.umask));
-        chdir(&*spec.cwd.to_os()).map_err(|e| Failure::at(b'c')(e.into()))?;
+        chdir(&*spec.cwd.to_os()).map_err(Failure::at(b'c'))?;
         Err(Failure::at(b'x')(exec(&spec)))
-    };
-    match attempt() {
-        Ok(never) => match never {},
-        Err(failure) => failure,
     }
-}
 
-/// Into the session's cgroup, and before the host where the kernel runs out of memory. The program runs as well without.
-fn settle() {
-    let id = std::env::var(ID_VARIABLE).ok().and_then(|id| SessionId::try_from(id).ok());
-    let _ = id.map(cgroup::enter); // not everywhere: `doctor` says where and why
-    let _ = oom::offer(); // of a kernel without it
+    /// Leads a session of its own, on its terminal.
+    fn take_terminal(&self) -> Result<(), Errno> {
+        setsid()?;
+        ioctl_tiocsctty(self.terminal)?;
+        dup2_stdin(self.terminal)?;
+        dup2_stdout(self.terminal)?;
+        dup2_stderr(self.terminal)
+    }
 }
 
 fn exec(spec: &ShimSpec) -> io::Error {
@@ -209,15 +209,14 @@ mod tests {
 
     #[test]
     fn reports_are_read() {
-        for (bytes, said) in [
-            (&b""[..], Said::Nothing),
-            (b"R", Said::Running),
-            (b"R\x02\x00", Said::Running), // half of a report: the rest comes
-            (b"R\x02\x00\x00\x00c", Said::Failed(2, SpawnStep::Chdir)),
-            (b"R\x07\x00\x00\x00x", Said::Failed(7, SpawnStep::Exec)),
-            (b"R\x09\x00\x00\x00s", Said::Failed(9, SpawnStep::Shim)),
+        for (bytes, why) in [
+            (&b""[..], None),
+            (b"\x02\x00", None), // half of a report: the rest comes
+            (b"\x02\x00\x00\x00c", Some((2, SpawnStep::Chdir))),
+            (b"\x07\x00\x00\x00x", Some((7, SpawnStep::Exec))),
+            (b"\x09\x00\x00\x00s", Some((9, SpawnStep::Shim))),
         ] {
-            assert_eq!(Said::from_bytes(bytes), said, "{bytes:?}");
+            assert_eq!(reported(bytes), why, "{bytes:?}");
         }
     }
 

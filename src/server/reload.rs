@@ -1,8 +1,8 @@
 //! `POST /v1/reload`: a new program takes over, sessions go on.
 //!
 //! In order: the program says what it is; the keeper becomes it, in place; this host writes everything out and lets the
-//! keeper replace it. The keeper comes first because a newer keeper speaks with older hosts and starts their sessions' shims,
-//! and because the next host is then started from it. A refusal at any step leaves everything as it is.
+//! keeper replace it. The keeper comes first because a newer keeper speaks with older hosts and starts their sessions'
+//! programs, and because the next host is then started from it. A refusal at any step leaves everything as it is.
 //!
 //! The host doesn't end in order: it is struck down, as by a crash, at a moment when all is on disk. What is under way is cut
 //! off at once instead of being answered by a host that half works, and clients and the next host know how to go on from

@@ -287,7 +287,7 @@ fn a_spawn_survives_the_keeper_at_any_moment() {
     let mut keeper = world.keeper.id();
     for id in 1..=20 {
         host.order_spawn(id, 1, &sh("exec cat"));
-        // A different moment each time: nothing, or the shim, or the program may be there.
+        // A different moment each time: nothing, or a child of the keeper, or the program may be there.
         by_deadline(|| (id % 3 == 0 || !with_cookie(id).is_empty()).then_some(()));
         keeper = kill_keeper(&mut host, keeper);
         let spawned = number(&host.expect("spawned")["pid"]);

@@ -1,0 +1,50 @@
+//! Descriptors of a process that is about to become something else, and memfds that are read.
+//!
+//! Descriptors are closed by number here: only for a process in which nobody uses them any more.
+
+use std::{
+    fs, io,
+    os::{
+        fd::{AsFd, RawFd},
+        unix::fs::FileExt,
+    },
+};
+
+/// All that is in a file, whoever has read from it before.
+pub(super) fn read_whole(fd: &impl AsFd) -> io::Result<Vec<u8>> {
+    let file = fs::File::from(fd.as_fd().try_clone_to_owned()?);
+    let mut body = vec![0; usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?];
+    file.read_exact_at(&mut body, 0)?;
+    Ok(body)
+}
+
+/// Closes every descriptor but stdio and `kept`, where the kernel can with two calls.
+pub(super) fn close_all_but(kept: RawFd) -> io::Result<()> {
+    let close = |from: RawFd, to: u32| {
+        #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
+        // SAFETY: closes descriptors of which the caller says that nobody uses them.
+        unsafe {
+            libc::syscall(libc::SYS_close_range, from, to, 0) == 0
+        }
+    };
+    let below = kept.checked_sub(1).map_or(0, RawFd::cast_unsigned);
+    if (kept <= 3 || close(3, below)) && close(kept.max(2) + 1, u32::MAX) {
+        return Ok(());
+    }
+    close_others(&[kept]) // a kernel before 5.9
+}
+
+/// Closes every descriptor but stdio and these.
+pub(crate) fn close_others(kept: &[RawFd]) -> io::Result<()> {
+    let entries = fs::read_dir("/proc/self/fd")?;
+    let open = entries.filter_map(|e| e.ok()?.file_name().to_str()?.parse::<RawFd>().ok());
+    // Collected first: the folder's own descriptor is in the list, and is closed by now, which gives a harmless error.
+    for fd in open.filter(|fd| *fd > 2 && !kept.contains(fd)).collect::<Vec<_>>() {
+        #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
+        // SAFETY: as above.
+        unsafe {
+            libc::close(fd);
+        }
+    }
+    Ok(())
+}
