@@ -26,6 +26,15 @@ pub fn give_memory_back() {
     }
 }
 
+/// What lies free between what lives goes back, too. Takes some milliseconds, in which nobody gets memory: after much was freed.
+pub fn give_free_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: gives free pages back; it may be called at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Gives the advice for each mapping of the program file that can't be written.
 pub(super) fn map_page_by_page() {
     let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/maps"), fs::read_link("/proc/self/exe")) else {

@@ -35,7 +35,7 @@ mod setup;
 mod signals;
 mod status;
 
-pub use lean::give_memory_back;
+pub use lean::{give_free_memory_back, give_memory_back};
 pub use link::{Handover, Held, Link, LinkError, LinkEvent, SpawnError, SpawnRun, Spawned, take_over};
 pub use process::{Options, VERB, main, run};
 pub use protocol::PROTOCOL;

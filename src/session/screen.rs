@@ -8,10 +8,12 @@ use super::actor::{Services, SessionActor};
 use super::messages::{OpenScreen, Opened, Told};
 use super::picture::{Keep, Picture, Redrawn};
 use super::view::LogView;
+use crate::keeper::give_free_memory_back;
 use crate::log::TailRead;
 use crate::model::{Cursor, GapReason, KIB, Seq, Size, Wall};
 use crate::wire::{ApiError, Code, Screen};
 use actix::prelude::*;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -57,6 +59,34 @@ pub struct ScreenActor {
     reading: bool,
     wants: VecDeque<Want>,
     used: Instant,
+}
+
+/// The screens on one thread. They are many small pieces between others: when half have gone, the gaps are worth giving back.
+#[derive(Clone, Copy, Default)]
+struct Crowd {
+    size: usize,
+    /// Since memory was given back.
+    most: usize,
+}
+
+thread_local! {
+    static CROWD: Cell<Crowd> = Cell::default();
+}
+
+impl Crowd {
+    fn join() {
+        let Crowd { size, most } = CROWD.get();
+        CROWD.set(Crowd { size: size + 1, most: most.max(size + 1) });
+    }
+
+    /// True: half have gone.
+    fn leave() -> bool {
+        let Crowd { size, most } = CROWD.get();
+        let size = size.saturating_sub(1);
+        let half_have_gone = size <= most / 2;
+        CROWD.set(Crowd { size, most: if half_have_gone { size } else { most } });
+        half_have_gone
+    }
 }
 
 type Drawn<'a> = Result<&'a mut Picture, ApiError>;
@@ -141,10 +171,16 @@ impl ScreenActor {
             return;
         }
         let (picture, view, keep) = (self.picture.take(), self.view.clone(), self.keep.clone());
-        if let Some(mut picture) = picture {
-            // nobody waits for it: that it was saved is not looked at
-            drop(tokio::task::spawn_blocking(move || picture.save_if_worth_it(&view, &keep)));
-        }
+        let half_have_gone = Crowd::leave();
+        // nobody waits for it: that it was saved is not looked at
+        drop(tokio::task::spawn_blocking(move || {
+            if let Some(mut picture) = picture {
+                picture.save_if_worth_it(&view, &keep);
+            }
+            if half_have_gone {
+                give_free_memory_back();
+            }
+        }));
         ctx.stop();
     }
 }
@@ -153,6 +189,7 @@ impl Actor for ScreenActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
+        Crowd::join();
         ctx.run_interval(UNUSED / 2, |act, ctx| act.drop_if_unused(ctx));
     }
 }
@@ -303,4 +340,16 @@ fn place(view: &LogView, at: At, last: Seq) -> Result<Cursor, ApiError> {
 
 fn failed(error: impl std::fmt::Display) -> ApiError {
     ApiError::new(Code::Failed, format!("the screen can't be drawn: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back_each_time_half_have_gone() {
+        (0..8).for_each(|_| Crowd::join());
+        let given: Vec<bool> = (0..8).map(|_| Crowd::leave()).collect();
+        assert_eq!(given, [false, false, false, true, false, true, true, true]);
+    }
 }
