@@ -19,6 +19,7 @@ use crate::{
 };
 use rustix::{
     event::{EventfdFlags, eventfd},
+    pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, pidfd_open},
     time::{ClockId, clock_gettime},
 };
@@ -108,12 +109,12 @@ pub struct SpawnRun<'a> {
 }
 
 /// A run that was started: the program was executed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Spawned {
     /// The leader.
     pub process: Process,
     /// The leader's pidfd.
-    pub pidfd: Option<Arc<OwnedFd>>,
+    pub pidfd: Arc<OwnedFd>,
     /// The PTY.
     pub master: Arc<OwnedFd>,
 }
@@ -300,7 +301,8 @@ impl Link {
         answered.await.unwrap_or_else(|_| Err("the link is closed, or another asked after this".to_owned()))
     }
 
-    /// Starts a run. When the keeper dies meanwhile, its successor is asked; the same run is never started twice.
+    /// Starts a run. When the keeper dies before this host holds it, its successor is asked. The program begins when the host
+    /// holds it, so the same run is never begun twice.
     pub async fn spawn(&self, run: SpawnRun<'_>) -> Result<Spawned, SpawnError> {
         let failed = |e: io::Error| {
             let errno = e.raw_os_error().unwrap_or(libc::EIO);
@@ -311,7 +313,10 @@ impl Link {
         let (spec, opaque) = (sealed("termalive-spec", &spec), sealed("termalive-opaque", &opaque));
         let (spec, opaque) = (spec.map_err(failed)?, opaque.map_err(failed)?);
         let (answer, answered) = oneshot::channel();
-        self.tell(Command::Spawn(Box::new(Order { id, run, size, spec, ring, opaque, answer, since: ticks() }))).await;
+        let word = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        let (since, begun) = (ticks(), None);
+        let order = Order { id, run, size, spec, ring, opaque, word, answer, since, begun };
+        self.tell(Command::Spawn(Box::new(order))).await;
         answered.await.unwrap_or_else(|_| Err(SpawnError::KeeperGone("the link is closed".to_owned())))
     }
 

@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
     process::{Signal, pidfd_send_signal},
 };
-use std::{collections::BTreeMap, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 /// A session whose program was executed.
 #[derive(Debug)]
@@ -53,8 +56,10 @@ struct Starting {
     said: Vec<u8>,
     ring: OwnedFd,
     opaque: OwnedFd,
-    /// The shim reads it through this process' descriptor.
+    /// The shim reads these through this process' descriptors.
     _spec: OwnedFd,
+    /// Where the host lets the program begin; nothing: it begins by itself.
+    word: Option<OwnedFd>,
 }
 
 impl Starting {
@@ -87,13 +92,14 @@ impl Starting {
 /// What the host is to be told.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum News {
+    Waiting { id: SessionId, run: u32 },
     Spawned { id: SessionId, run: u32 },
     Failed { id: SessionId, run: u32, errno: i32, step: SpawnStep },
     Refused { id: SessionId, run: u32, why: String },
     Exited { id: SessionId, run: u32 },
 }
 
-/// All of them. As many as there is room for descriptors: four each, six while starting.
+/// All of them. As many as there is room for descriptors: four each, seven while starting.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     held: BTreeMap<SessionId, Session>,
@@ -139,6 +145,7 @@ impl Sessions {
         &mut self,
         (id, run, size): (SessionId, u32, Size),
         [spec, ring, opaque]: [OwnedFd; 3],
+        word: Option<OwnedFd>,
         files: Option<u64>,
     ) -> Vec<News> {
         let refuse = |why: String| vec![News::Refused { id, run, why }];
@@ -156,12 +163,12 @@ impl Sessions {
             }
             _ => {}
         }
-        match open(size, id, &spec, files) {
+        match open(size, id, &spec, word.as_ref(), files) {
             Ok(Opened { master, process, pidfd, status, status_writer }) => {
                 let (said, status_writer) = (Vec::new(), Some(status_writer));
                 let _spec = spec;
                 let starting =
-                    Starting { run, master, process, pidfd, status, status_writer, said, ring, opaque, _spec };
+                    Starting { run, master, process, pidfd, status, status_writer, said, ring, opaque, _spec, word };
                 self.starting.insert(id, starting);
                 vec![]
             }
@@ -185,11 +192,19 @@ impl Sessions {
     /// Something came on a shim's pipe.
     pub(super) fn listen(&mut self, id: SessionId) -> Vec<News> {
         let Some(starting) = self.starting.get_mut(&id) else { return vec![] };
+        let had_begun = !starting.said.is_empty();
         let at_end = starting.listen();
         if at_end || matches!(Said::from_bytes(&starting.said), Said::Failed(..)) {
             return self.conclude(id, None);
         }
-        vec![]
+        let waits = starting.word.is_some() && !had_begun && !starting.said.is_empty();
+        waits.then_some(News::Waiting { id, run: starting.run }).into_iter().collect()
+    }
+
+    /// A shim that waits for the host's word, if it does: its process, PTY and pidfd.
+    pub(super) fn waiting(&self, id: SessionId, run: u32) -> Option<(Process, [BorrowedFd<'_>; 2])> {
+        let starting = self.starting.get(&id).filter(|s| s.run == run)?;
+        Some((starting.process, [starting.master.as_fd(), starting.pidfd.as_fd()]))
     }
 
     /// A child was waited for. Most are orphans that nobody asks about.

@@ -34,9 +34,15 @@ pub(crate) struct Opened {
     pub(crate) status_writer: OwnedFd,
 }
 
-/// Opens a PTY and starts the shim with the spec in `spec`, which must stay open until the shim is done. `files`: the
-/// soft limit of open files the program gets.
-pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>) -> io::Result<Opened> {
+/// Opens a PTY and starts the shim with the spec in `spec`, which must stay open until the shim has reported, as `word` must: a
+/// pipe from which the shim reads a byte before it executes the program. `files`: the soft limit of open files the program gets.
+pub(crate) fn open(
+    size: Size,
+    id: SessionId,
+    spec: &OwnedFd,
+    word: Option<&OwnedFd>,
+    files: Option<u64>,
+) -> io::Result<Opened> {
     let (status, status_writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let pty = native_pty_system()
         .openpty(PtySize { rows: size.rows, cols: size.cols, pixel_width: 0, pixel_height: 0 })
@@ -48,6 +54,7 @@ pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>
     command.args([shim::VERB, &std::process::id().to_string()]);
     command.args([spec.as_raw_fd().to_string(), status_writer.as_raw_fd().to_string()]);
     command.arg(files.map_or("-".to_owned(), |n| n.to_string()));
+    command.args(word.map(|word| word.as_raw_fd().to_string()));
     command.env_clear();
     command.env("HOME", "/"); // without these two portable-pty asks the user database
     command.env("SHELL", "/bin/sh");

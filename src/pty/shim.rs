@@ -1,21 +1,22 @@
 //! What stands between the keeper's fork and the session's program: `termalive __exec`.
 //!
-//! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program.
+//! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program, once the
+//! host has said that it holds the run: so nothing has begun of which a keeper's death would leave nobody to know.
 //! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs.
 
 use super::{cgroup, oom};
 use crate::model::{Name, RawString, SessionId, Spec};
 use rustix::{
-    fs::Mode,
+    fs::{Mode, OFlags, fcntl_setfl},
     process::{Resource, Rlimit, chdir, getrlimit, setrlimit, umask},
 };
 use serde::{Deserialize, Serialize};
 use std::{
     convert::Infallible,
     ffi::{OsStr, OsString},
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    os::unix::process::CommandExt,
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::unix::{fs::OpenOptionsExt, process::CommandExt},
     process::Command,
 };
 
@@ -119,25 +120,33 @@ impl Failure {
     }
 }
 
-/// The shim. `args` are those after [`VERB`]: the keeper's pid, its descriptors of the spec and of the status pipe, and
-/// the soft limit of open files to be restored (`-`: leave it).
+/// The shim. `args` are those after [`VERB`]: the keeper's pid, its descriptors of the spec and of the status pipe, the
+/// soft limit of open files to be restored (`-`: leave it), and the descriptor of the pipe in which the host's word comes
+/// (left out: the program begins at once).
 pub fn main(args: impl Iterator<Item = OsString>) -> ! {
     let args: Vec<String> = args.filter_map(|a| a.into_string().ok()).collect();
-    if let [keeper, spec, status, files] = args.as_slice()
+    if let [keeper, spec, status, files, word @ ..] = args.as_slice()
         && let Ok(mut pipe) = OpenOptions::new().write(true).open(format!("/proc/{keeper}/fd/{status}"))
-        && pipe.write_all(&[READY]).is_ok()
     {
-        let Failure(errno, step) = execute(&format!("/proc/{keeper}/fd/{spec}"), files);
-        let [a, b, c, d] = errno.to_le_bytes();
-        let _ = pipe.write_all(&[a, b, c, d, step]); // nobody left to tell it to
+        // before the first byte: later there may be no keeper
+        let open = |fd: &String| {
+            OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(format!("/proc/{keeper}/fd/{fd}"))
+        };
+        let needed = open(spec).and_then(|spec| Ok((spec, word.first().map(open).transpose()?)));
+        if pipe.write_all(&[READY]).is_ok() {
+            let Failure(errno, step) = needed.map_or_else(Failure::at(b's'), |(spec, word)| execute(spec, word, files));
+            let [a, b, c, d] = errno.to_le_bytes();
+            let _ = pipe.write_all(&[a, b, c, d, step]); // nobody left to tell it to
+        }
     }
     std::process::exit(127)
 }
 
 /// Returns only when the program couldn't be executed.
-fn execute(spec: &str, files: &str) -> Failure {
-    let attempt = || -> Result<Infallible, Failure> {
-        let body = fs::read(spec).map_err(Failure::at(b's'))?;
+fn execute(mut spec: File, word: Option<File>, files: &str) -> Failure {
+    let mut attempt = || -> Result<Infallible, Failure> {
+        let mut body = Vec::new();
+        spec.read_to_end(&mut body).map_err(Failure::at(b's'))?;
         let spec: ShimSpec = serde_json::from_slice(&body).map_err(|_| Failure(libc::EPROTO, b's'))?;
         if let Ok(soft) = files.parse() {
             let hard = getrlimit(Resource::Nofile).maximum;
@@ -148,12 +157,19 @@ fn execute(spec: &str, files: &str) -> Failure {
         reset_signals();
         umask(Mode::from_raw_mode(spec.umask));
         chdir(&*spec.cwd.to_os()).map_err(|e| Failure::at(b'c')(e.into()))?;
+        word.as_ref().map_or(Ok(()), wait_for)?;
         Err(Failure::at(b'x')(exec(&spec)))
     };
     match attempt() {
         Ok(never) => match never {},
         Err(failure) => failure,
     }
+}
+
+/// The host holds the run; or it is gone, and the program must not begin.
+fn wait_for(mut word: &File) -> Result<(), Failure> {
+    let blocking = fcntl_setfl(word, OFlags::empty()).map_err(io::Error::from);
+    blocking.and_then(|()| word.read_exact(&mut [0])).map_err(|_| Failure(libc::ECANCELED, b's'))
 }
 
 /// Into the session's cgroup, and before the host where the kernel runs out of memory. The program runs as well without.
