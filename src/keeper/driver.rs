@@ -5,31 +5,26 @@
 //! through another; an answer goes straight to who asked.
 
 use super::{
-    channel::{Channel, IN_FLIGHT_RETRY, Received, Sent, exactly, timespec, wait},
+    channel::{Channel, IN_FLIGHT_RETRY, Received, Sent, exactly, timespec},
     link::{Held, LinkError, LinkEvent, SpawnError, Spawned, tell_of},
-    protocol::{Holding, HostSays, KeeperSays, shorten},
-    revive::{self, Estate, Successor},
+    protocol::{HostSays, KeeperSays, shorten},
 };
-use crate::{
-    model::{Process, SessionId, Size, Status},
-    pty::tree,
-};
+use crate::model::{Process, SessionId, Size, Status};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
-    process::{WaitId, WaitIdOptions, waitid},
 };
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc as std_mpsc,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -39,12 +34,6 @@ pub(super) const COMMANDS: usize = 256;
 pub(super) const EVENTS: usize = 4096;
 /// Messages that wait for room in the socket; with more, no further command is taken.
 const OUTBOX: usize = 64;
-/// How long a keeper that hung up may take to end.
-const KEEPER_END_TIME: Duration = Duration::from_secs(2);
-/// Attempts to start a new keeper.
-const REVIVALS: u32 = 5;
-/// The pause after a failed one, doubled each time.
-const REVIVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// Who asks what is held of a session.
 pub(super) type Asker = oneshot::Sender<Result<Option<Held>, LinkError>>;
@@ -75,9 +64,11 @@ pub(super) struct Order {
     pub(super) spec: OwnedFd,
     pub(super) ring: Arc<OwnedFd>,
     pub(super) opaque: OwnedFd,
+    /// A pipe: the end from which the child reads whether the program may begin, and the one that only this process has.
+    pub(super) word: (OwnedFd, OwnedFd),
     pub(super) answer: oneshot::Sender<Result<Spawned, SpawnError>>,
-    /// When, in clock ticks after boot: what has the session's cookie and is younger came from this order.
-    pub(super) since: u64,
+    /// What the program was let begin in.
+    pub(super) begun: Option<Spawned>,
 }
 
 /// What is told without a queue: states, not messages.
@@ -111,7 +102,7 @@ pub(super) struct Known {
 }
 
 #[derive(Debug)]
-enum Out {
+pub(super) enum Out {
     Say(HostSays),
     Order(SessionId, u32),
     Fatal(String, std_mpsc::Sender<()>),
@@ -119,7 +110,7 @@ enum Out {
 }
 
 /// Why the thread ends.
-enum End {
+pub(super) enum End {
     /// Told to: bye was said, or nobody holds the link any more.
     Quiet,
     /// Nothing can be done.
@@ -143,17 +134,17 @@ pub(super) struct Driver {
 /// What isn't done yet.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    ordered: BTreeMap<(SessionId, u32), Order>,
+    pub(super) ordered: BTreeMap<(SessionId, u32), Order>,
     /// Who asks about sessions with a run under way. Bounded: one a session.
     asked: Vec<(SessionId, Asker)>,
-    outbox: VecDeque<Out>,
+    pub(super) outbox: VecDeque<Out>,
     full: bool,
-    retry_at: Option<Instant>,
+    pub(super) retry_at: Option<Instant>,
     said_adopted: bool,
-    said_ready: bool,
-    said_bye: bool,
+    pub(super) said_ready: bool,
+    pub(super) said_bye: bool,
     /// Who waits for the keeper to answer.
-    pinged: Option<oneshot::Sender<()>>,
+    pub(super) pinged: Option<oneshot::Sender<()>>,
     /// Who waits for it to become another program.
     reexec: Option<ReexecAsker>,
 }
@@ -165,7 +156,7 @@ impl Work {
         }
     }
 
-    fn reexeced(&mut self, answer: Result<(), String>) {
+    pub(super) fn reexeced(&mut self, answer: Result<(), String>) {
         if let Some(asker) = self.reexec.take() {
             let _ = asker.send(answer); // it may have given up waiting
         }
@@ -275,9 +266,9 @@ impl Driver {
                 Out::Fatal(message, _) => self.channel.send(&HostSays::Fatal { message: message.clone() }, &[]),
                 Out::Bye(_) => self.channel.send(&HostSays::Bye, &[]),
                 Out::Order(id, run) => match work.ordered.get(&(*id, *run)) {
-                    Some(Order { id, run, size, spec, ring, opaque, .. }) => {
-                        let message = HostSays::Spawn { id: *id, run: *run, size: *size };
-                        self.channel.send(&message, &[spec.as_fd(), ring.as_fd(), opaque.as_fd()])
+                    Some(Order { id, run, size, spec, ring, opaque, word, .. }) => {
+                        let message = HostSays::Spawn { id: *id, run: *run, size: *size, waits: true };
+                        self.channel.send(&message, &[spec.as_fd(), ring.as_fd(), opaque.as_fd(), word.0.as_fd()])
                     }
                     None => Ok(Sent::Done),
                 },
@@ -324,6 +315,7 @@ impl Driver {
 
     fn hear(&mut self, message: KeeperSays, fds: Vec<OwnedFd>) {
         match message {
+            KeeperSays::Waiting { id, run, process } => self.let_begin(id, run, process, fds),
             KeeperSays::Spawned { id, run, process } => self.spawned(id, run, process, fds),
             KeeperSays::SpawnFailed { id, run, errno, step } => {
                 self.answer(id, run, Err(SpawnError::Exec { errno, step }));
@@ -351,19 +343,37 @@ impl Driver {
         }
     }
 
-    fn spawned(&mut self, id: SessionId, run: u32, process: Process, fds: Vec<OwnedFd>) {
+    /// The program may begin: from here on this host holds the run, whatever becomes of the keeper. Whoever has not got so far
+    /// when the keeper dies never begins.
+    fn let_begin(&mut self, id: SessionId, run: u32, process: Process, fds: Vec<OwnedFd>) {
         let [master, pidfd] = match exactly::<2>(fds) {
             Ok(fds) => fds.map(Arc::new),
-            Err(why) => return self.answer(id, run, Err(SpawnError::Refused(why))),
+            Err(why) => return self.answer(id, run, Err(SpawnError::Refused(why))), // and the pipe is closed
         };
-        let Some(Order { ring, opaque, answer, .. }) = self.work.ordered.remove(&(id, run)) else { return };
-        let told = Spawned { process, pidfd: Some(pidfd.clone()), master: master.clone() };
-        let known = Known { run, process, exit: None, forgotten: false, master, ring, opaque, pidfd };
-        self.held.insert(id, known);
-        let _ = answer.send(Ok(told)); // nobody waits: it is held all the same
+        let Some(order) = self.work.ordered.get_mut(&(id, run)) else { return };
+        order.begun = Some(Spawned { process, pidfd, master });
+        let _ = rustix::io::write(&order.word.1, b"G"); // a child that is gone: the keeper says so
     }
 
-    fn answer(&mut self, id: SessionId, run: u32, answer: Result<Spawned, SpawnError>) {
+    fn spawned(&mut self, id: SessionId, run: u32, process: Process, fds: Vec<OwnedFd>) {
+        match exactly::<2>(fds) {
+            Ok(fds) => {
+                let [master, pidfd] = fds.map(Arc::new);
+                self.hold(id, run, Spawned { process, pidfd, master });
+            }
+            Err(why) => self.answer(id, run, Err(SpawnError::Refused(why))),
+        }
+    }
+
+    /// A run that was ordered is there.
+    pub(super) fn hold(&mut self, id: SessionId, run: u32, spawned: Spawned) {
+        let Some(Order { ring, opaque, answer, .. }) = self.work.ordered.remove(&(id, run)) else { return };
+        let Spawned { process, pidfd, master } = spawned.clone();
+        self.held.insert(id, Known { run, process, exit: None, forgotten: false, master, ring, opaque, pidfd });
+        let _ = answer.send(Ok(spawned)); // nobody waits: it is held all the same
+    }
+
+    pub(super) fn answer(&mut self, id: SessionId, run: u32, answer: Result<Spawned, SpawnError>) {
         if let Some(order) = self.work.ordered.remove(&(id, run)) {
             let _ = order.answer.send(answer);
         }
@@ -376,70 +386,6 @@ impl Driver {
         self.work.asked = wait;
         for (id, asker) in now {
             let _ = asker.send(self.held.get(&id).map(|known| tell_of(id, known)).transpose()); // who asked may be gone
-        }
-    }
-
-    /// The keeper is gone: everything goes to a new one.
-    fn revive(&mut self) -> Result<(), End> {
-        let leaves = |out: &Out| matches!(out, Out::Bye(_));
-        if self.work.said_bye || self.work.outbox.iter().any(leaves) {
-            return Err(End::Quiet); // those who wait for the bye see it dropped
-        }
-        if let Some(pidfd) = &self.keeper_pidfd {
-            let deadline = Instant::now() + KEEPER_END_TIME;
-            wait(pidfd, PollFlags::IN, deadline).map_err(|_| End::Dead("the keeper hung up but lives".to_owned()))?;
-            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG); // if ours
-        }
-        let successor = self.find_successor()?;
-        let Successor { channel, pid, pidfd } = successor;
-        tracing::warn!("the keeper died; keeper {pid} has everything now");
-        tree::set_keeper(pid);
-        (self.channel, self.keeper_pidfd) = (channel, Some(pidfd));
-        let work = &mut self.work;
-        (work.retry_at, work.pinged) = (None, None);
-        work.reexeced(Err(format!("the keeper died in between; keeper {pid}, of this host's program, has everything")));
-        // The new keeper was told how things stand; what it can't know stays to be said.
-        work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
-        for (id, since) in work.ordered.values().map(|o| (o.id, o.since)) {
-            // The old keeper may have got as far as a running program that nobody holds. Its PTY is gone with the
-            // keeper, so it gets a SIGHUP; one that ignores that has lived long enough for its cookie to be seen.
-            match tree::kill(tree::Target::Young(id, since)) {
-                Ok(0) => {}
-                left => tracing::error!(%id, ?left, "a run that nobody holds can't be ended"),
-            }
-        }
-        work.outbox.extend(work.ordered.keys().map(|(id, run)| Out::Order(*id, *run)));
-        let _ = self.events.blocking_send(LinkEvent::KeeperReplaced { pid });
-        Ok(())
-    }
-
-    fn find_successor(&mut self) -> Result<Successor, End> {
-        let mut why = String::new();
-        for attempt in 0..REVIVALS {
-            if attempt > 0 {
-                tracing::error!("cannot start a new keeper: {why}");
-                std::thread::sleep(REVIVAL_PAUSE * 2u32.pow(attempt - 1));
-            }
-            match revive::start(&self.estate()) {
-                Ok(successor) => return Ok(successor),
-                Err(e) => why = e.to_string(),
-            }
-        }
-        Err(End::Dead(format!("the keeper died and no other can be started: {why}")))
-    }
-
-    fn estate(&self) -> Estate<'_> {
-        let sessions = self.held.iter().map(|(id, known)| {
-            let Known { run, process, exit, forgotten, master, ring, opaque, pidfd } = known;
-            let fds: [BorrowedFd<'_>; 4] = [master.as_fd(), ring.as_fd(), opaque.as_fd(), pidfd.as_fd()];
-            (Holding { id: *id, run: *run, process: *process, exit: *exit, forgotten: *forgotten }, fds)
-        });
-        Estate {
-            generation: self.generation,
-            ready: self.work.said_ready,
-            files: self.files,
-            lock: self.lock.as_fd(),
-            sessions: sessions.collect(),
         }
     }
 }

@@ -67,6 +67,7 @@ pub(super) enum Phase {
 pub(super) enum Item {
     Say(KeeperSays),
     Held(SessionId),
+    Waiting(SessionId, u32),
     Spawned(SessionId, u32),
     Exited(SessionId, u32),
 }

@@ -19,8 +19,8 @@ use crate::{
 };
 use rustix::{
     event::{EventfdFlags, eventfd},
+    pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, pidfd_open},
-    time::{ClockId, clock_gettime},
 };
 use std::{
     collections::BTreeMap,
@@ -108,12 +108,12 @@ pub struct SpawnRun<'a> {
 }
 
 /// A run that was started: the program was executed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Spawned {
     /// The leader.
     pub process: Process,
     /// The leader's pidfd.
-    pub pidfd: Option<Arc<OwnedFd>>,
+    pub pidfd: Arc<OwnedFd>,
     /// The PTY.
     pub master: Arc<OwnedFd>,
 }
@@ -300,7 +300,8 @@ impl Link {
         answered.await.unwrap_or_else(|_| Err("the link is closed, or another asked after this".to_owned()))
     }
 
-    /// Starts a run. When the keeper dies meanwhile, its successor is asked; the same run is never started twice.
+    /// Starts a run. When the keeper dies before this host holds it, its successor is asked. The program begins when the host
+    /// holds it, so the same run is never begun twice.
     pub async fn spawn(&self, run: SpawnRun<'_>) -> Result<Spawned, SpawnError> {
         let failed = |e: io::Error| {
             let errno = e.raw_os_error().unwrap_or(libc::EIO);
@@ -311,7 +312,9 @@ impl Link {
         let (spec, opaque) = (sealed("termalive-spec", &spec), sealed("termalive-opaque", &opaque));
         let (spec, opaque) = (spec.map_err(failed)?, opaque.map_err(failed)?);
         let (answer, answered) = oneshot::channel();
-        self.tell(Command::Spawn(Box::new(Order { id, run, size, spec, ring, opaque, answer, since: ticks() }))).await;
+        let word = pipe_with(PipeFlags::CLOEXEC).map_err(|e| failed(e.into()))?;
+        let order = Order { id, run, size, spec, ring, opaque, word, answer, begun: None };
+        self.tell(Command::Spawn(Box::new(order))).await;
         answered.await.unwrap_or_else(|_| Err(SpawnError::KeeperGone("the link is closed".to_owned())))
     }
 
@@ -373,15 +376,4 @@ impl Drop for Inner {
         self.commands = mpsc::channel(1).0;
         self.flags.wake();
     }
-}
-
-/// The present, in clock ticks after boot, as in `/proc/PID/stat`.
-fn ticks() -> u64 {
-    #[expect(unsafe_code, reason = "std and rustix (as configured) have no sysconf")]
-    // SAFETY: it reads a constant.
-    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    let now = clock_gettime(ClockId::Boottime);
-    let ticks = i128::from(now.tv_sec) * i128::from(per_second)
-        + i128::from(now.tv_nsec) * i128::from(per_second) / 1_000_000_000;
-    u64::try_from(ticks).unwrap_or(0)
 }

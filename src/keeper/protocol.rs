@@ -32,8 +32,15 @@ pub(super) enum HostSays {
     Fatal { message: String },
     /// Kill this host and start another.
     Replace,
-    /// Start a run. Beside it: spec (sealed memfd), ring, opaque (sealed memfd).
-    Spawn { id: SessionId, run: u32, size: Size },
+    /// Start a run. Beside it: spec (sealed memfd), ring, opaque (sealed memfd), and when it `waits` the reading end of a pipe:
+    /// a byte in it lets the program begin, its end forbids it. (Hosts of before that let it begin by itself.)
+    Spawn {
+        id: SessionId,
+        run: u32,
+        size: Size,
+        #[serde(default)]
+        waits: bool,
+    },
     /// The exit record is durable.
     Forget { id: SessionId, run: u32 },
     /// PTY and ring may go.
@@ -81,6 +88,8 @@ pub(super) enum KeeperSays {
     Held(Holding),
     /// No more sessions.
     End,
+    /// The child needs nothing more from this keeper, and waits for the host's word. Beside it: master, pidfd.
+    Waiting { id: SessionId, run: u32, process: Process },
     /// The program was executed. Beside it: master, pidfd.
     Spawned { id: SessionId, run: u32, process: Process },
     /// The system refused.
@@ -159,8 +168,8 @@ mod tests {
             (HostSays::Fatal { message: "x".into() }, r#"{"say":"fatal","message":"x"}"#),
             (HostSays::Replace, r#"{"say":"replace"}"#),
             (
-                HostSays::Spawn { id, run: 1, size: Size { cols: 80, rows: 24 } },
-                r#"{"say":"spawn","id":"abababababababababababababababab","run":1,"size":{"cols":80,"rows":24}}"#,
+                HostSays::Spawn { id, run: 1, size: Size { cols: 80, rows: 24 }, waits: true },
+                r#"{"say":"spawn","id":"abababababababababababababababab","run":1,"size":{"cols":80,"rows":24},"waits":true}"#,
             ),
             (HostSays::Forget { id, run: 1 }, r#"{"say":"forget","id":"abababababababababababababababab","run":1}"#),
             (HostSays::Drop { id }, r#"{"say":"drop","id":"abababababababababababababababab"}"#),
@@ -192,6 +201,7 @@ mod tests {
             KeeperSays::ReexecRefused { why: "no".into() },
             KeeperSays::Held(holding),
             KeeperSays::End,
+            KeeperSays::Waiting { id, run: 1, process },
             KeeperSays::Spawned { id, run: 1, process },
             KeeperSays::SpawnFailed { id, run: 1, errno: 2, step: SpawnStep::Exec },
             KeeperSays::SpawnRefused { id, run: 1, why: "no".into() },
@@ -217,6 +227,8 @@ mod tests {
         }
         let newer = r#"{"say":"hello","protocol":2,"also":[1]}"#;
         assert_eq!(decode::<HostSays>(newer.as_bytes()).unwrap(), HostSays::Hello { protocol: 2 });
+        let older = r#"{"say":"spawn","id":"abababababababababababababababab","run":1,"size":{"cols":80,"rows":24}}"#;
+        assert!(matches!(decode(older.as_bytes()).unwrap(), HostSays::Spawn { waits: false, .. }));
         assert!(encode(&HostSays::Fatal { message: "x".repeat(MESSAGE_BYTES) }).is_err());
     }
 

@@ -4,17 +4,23 @@
 //! own. It must never decide that something is lost: what the host didn't hand over it doesn't know.
 
 use super::{
-    channel::{Channel, Received, exactly},
+    channel::{Channel, Received, exactly, wait},
+    driver::{Driver, End, Known, Out},
     host::{FD, Host, Phase, own_name},
+    link::{LinkEvent, SpawnError},
     process::{Keeper, VERB},
     protocol::{Holding, HostSays, KeeperSays, PROTOCOL},
     signals::Signals,
 };
 use crate::{
     model::{Process, RawString},
-    pty::stat,
+    pty::{stat, tree},
 };
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use rustix::{
+    event::PollFlags,
+    pipe::{PipeFlags, pipe_with},
+    process::{PidfdFlags, WaitId, WaitIdOptions, getpid, pidfd_open, waitid},
+};
 use std::{
     ffi::OsString,
     io,
@@ -28,6 +34,12 @@ use std::{
 
 /// How long either side waits for the other: the work is one message a session.
 const REVIVE_TIME: Duration = Duration::from_secs(10);
+/// How long a keeper that hung up may take to end.
+const KEEPER_END_TIME: Duration = Duration::from_secs(2);
+/// Attempts to start a new keeper.
+const REVIVALS: u32 = 5;
+/// The pause after a failed one, doubled each time.
+const REVIVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The new keeper's side: takes everything over from the host at the other end of stdin.
 pub(super) fn receive(signals: Signals) -> Result<Keeper, String> {
@@ -124,5 +136,76 @@ fn hand(channel: &Channel, estate: &Estate<'_>) -> io::Result<()> {
     match channel.receive_by(deadline)? {
         Received::Message(KeeperSays::Revived { .. }, _) => Ok(()),
         other => Err(io::Error::other(format!("the new keeper said {other:?}"))),
+    }
+}
+
+impl Driver {
+    /// The keeper is gone: everything goes to a new one.
+    pub(super) fn revive(&mut self) -> Result<(), End> {
+        let leaves = |out: &Out| matches!(out, Out::Bye(_));
+        if self.work.said_bye || self.work.outbox.iter().any(leaves) {
+            return Err(End::Quiet); // those who wait for the bye see it dropped
+        }
+        if let Some(pidfd) = &self.keeper_pidfd {
+            let deadline = Instant::now() + KEEPER_END_TIME;
+            wait(pidfd, PollFlags::IN, deadline).map_err(|_| End::Dead("the keeper hung up but lives".to_owned()))?;
+            let _ = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG); // if ours
+        }
+        for (id, run) in self.work.ordered.keys().copied().collect::<Vec<_>>() {
+            if let Some(spawned) = self.work.ordered.get_mut(&(id, run)).and_then(|order| order.begun.take()) {
+                self.hold(id, run, spawned); // one that can't be executed ends with the child's 127: nobody heard its errno
+            }
+        }
+        let successor = self.find_successor()?;
+        let Successor { channel, pid, pidfd } = successor;
+        tracing::warn!("the keeper died; keeper {pid} has everything now");
+        tree::set_keeper(pid);
+        (self.channel, self.keeper_pidfd) = (channel, Some(pidfd));
+        let work = &mut self.work;
+        (work.retry_at, work.pinged) = (None, None);
+        work.reexeced(Err(format!("the keeper died in between; keeper {pid}, of this host's program, has everything")));
+        // The new keeper was told how things stand; what it can't know stays to be said.
+        work.outbox.retain(|out| matches!(out, Out::Fatal(..) | Out::Say(HostSays::Replace)));
+        for (id, run) in work.ordered.keys().copied().collect::<Vec<_>>() {
+            // The old keeper may have got as far as a child that waits for this host's word: its pipe ends with this one.
+            let renewed =
+                pipe_with(PipeFlags::CLOEXEC).map(|word| self.work.ordered.get_mut(&(id, run)).map(|o| o.word = word));
+            match renewed {
+                Ok(_) => self.work.outbox.push_back(Out::Order(id, run)),
+                Err(e) => self.answer(id, run, Err(SpawnError::KeeperGone(e.to_string()))),
+            }
+        }
+        let _ = self.events.blocking_send(LinkEvent::KeeperReplaced { pid });
+        Ok(())
+    }
+
+    fn find_successor(&mut self) -> Result<Successor, End> {
+        let mut why = String::new();
+        for attempt in 0..REVIVALS {
+            if attempt > 0 {
+                tracing::error!("cannot start a new keeper: {why}");
+                std::thread::sleep(REVIVAL_PAUSE * 2u32.pow(attempt - 1));
+            }
+            match start(&self.estate()) {
+                Ok(successor) => return Ok(successor),
+                Err(e) => why = e.to_string(),
+            }
+        }
+        Err(End::Dead(format!("the keeper died and no other can be started: {why}")))
+    }
+
+    fn estate(&self) -> Estate<'_> {
+        let sessions = self.held.iter().map(|(id, known)| {
+            let Known { run, process, exit, forgotten, master, ring, opaque, pidfd } = known;
+            let fds: [BorrowedFd<'_>; 4] = [master.as_fd(), ring.as_fd(), opaque.as_fd(), pidfd.as_fd()];
+            (Holding { id: *id, run: *run, process: *process, exit: *exit, forgotten: *forgotten }, fds)
+        });
+        Estate {
+            generation: self.generation,
+            ready: self.work.said_ready,
+            files: self.files,
+            lock: self.lock.as_fd(),
+            sessions: sessions.collect(),
+        }
     }
 }

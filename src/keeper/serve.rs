@@ -56,9 +56,13 @@ impl Keeper {
             HostSays::Hello { protocol } if host.phase == Phase::Silent => {
                 host.phase = Phase::Greeted(protocol.min(PROTOCOL), Instant::now() + STARTING_TIME);
             }
-            HostSays::Spawn { id, run, size } if host.phase == Phase::Served => {
-                let news = match exactly(fds) {
-                    Ok(fds) => self.sessions.spawn((id, run, size), fds, self.files),
+            HostSays::Spawn { id, run, size, waits } if host.phase == Phase::Served => {
+                let fds = match waits {
+                    true => exactly(fds).map(|[spec, ring, opaque, word]| ([spec, ring, opaque], Some(word))),
+                    false => exactly(fds).map(|fds| (fds, None)),
+                };
+                let news = match fds {
+                    Ok((fds, word)) => self.sessions.spawn((id, run, size), fds, word, self.files),
                     Err(why) => vec![News::Refused { id, run, why }],
                 };
                 self.spread(news);
@@ -136,6 +140,7 @@ impl Keeper {
     pub(super) fn spread(&mut self, news: Vec<News>) {
         let Some(host) = self.host.as_mut().filter(|h| h.phase == Phase::Served) else { return };
         host.outbox.extend(news.into_iter().map(|n| match n {
+            News::Waiting { id, run } => Item::Waiting(id, run),
             News::Spawned { id, run } => Item::Spawned(id, run),
             News::Exited { id, run } => Item::Exited(id, run),
             News::Failed { id, run, errno, step } => Item::Say(KeeperSays::SpawnFailed { id, run, errno, step }),
@@ -157,6 +162,10 @@ impl Keeper {
                     let fds = [&s.master, &s.ring, &s.opaque, &s.pidfd].map(AsFd::as_fd);
                     (KeeperSays::Held(s.holding(*id)), fds.into())
                 }),
+                Item::Waiting(id, run) => self
+                    .sessions
+                    .waiting(*id, *run)
+                    .map(|(process, fds)| (KeeperSays::Waiting { id: *id, run: *run, process }, fds.into())),
                 Item::Spawned(id, run) => session(*id).filter(|s| s.run == *run).map(|s| {
                     let message = KeeperSays::Spawned { id: *id, run: *run, process: s.process };
                     (message, vec![s.master.as_fd(), s.pidfd.as_fd()])

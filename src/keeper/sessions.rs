@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
     process::{Signal, pidfd_send_signal},
 };
-use std::{collections::BTreeMap, os::fd::OwnedFd};
+use std::{
+    collections::BTreeMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 /// A session whose program was executed.
 #[derive(Debug)]
@@ -81,6 +84,7 @@ impl Starting {
 /// What the host is to be told.
 #[derive(Clone, PartialEq, Debug)]
 pub(super) enum News {
+    Waiting { id: SessionId, run: u32 },
     Spawned { id: SessionId, run: u32 },
     Failed { id: SessionId, run: u32, errno: i32, step: SpawnStep },
     Refused { id: SessionId, run: u32, why: String },
@@ -133,6 +137,7 @@ impl Sessions {
         &mut self,
         (id, run, size): (SessionId, u32, Size),
         [spec, ring, opaque]: [OwnedFd; 3],
+        word: Option<OwnedFd>,
         files: Option<u64>,
     ) -> Vec<News> {
         let refuse = |why: String| vec![News::Refused { id, run, why }];
@@ -150,11 +155,11 @@ impl Sessions {
             }
             _ => {}
         }
-        match open(size, id, &spec, files) {
+        match open(size, id, &spec, word.as_ref(), files) {
             Ok(Opened { master, process, pidfd, report }) => {
                 let said = Vec::new();
                 self.starting.insert(id, Starting { run, master, process, pidfd, report, said, ring, opaque });
-                vec![]
+                word.map(|_| News::Waiting { id, run }).into_iter().collect()
             }
             Err(e) => {
                 let errno = e.raw_os_error().unwrap_or(libc::EIO);
@@ -177,6 +182,12 @@ impl Sessions {
     pub(super) fn listen(&mut self, id: SessionId) -> Vec<News> {
         let Some(starting) = self.starting.get_mut(&id) else { return vec![] };
         if starting.listen() { self.conclude(id, None) } else { vec![] }
+    }
+
+    /// A run whose program isn't executed yet, if there is one: its process, PTY and pidfd.
+    pub(super) fn waiting(&self, id: SessionId, run: u32) -> Option<(Process, [BorrowedFd<'_>; 2])> {
+        let starting = self.starting.get(&id).filter(|s| s.run == run)?;
+        Some((starting.process, [starting.master.as_fd(), starting.pidfd.as_fd()]))
     }
 
     /// A child was waited for. Most are orphans that nobody asks about.

@@ -32,8 +32,6 @@ pub enum Target {
     Tree(Process, SessionId),
     /// The same, where nothing is known of a leader.
     Left(SessionId),
-    /// With the session's cookie or in its cgroup, and started at this time (clock ticks after boot) or later.
-    Young(SessionId, u64),
 }
 
 /// All processes at about one moment.
@@ -93,10 +91,6 @@ impl Census {
         match target {
             Target::Tree(root, id) => self.tree(Some(root), id),
             Target::Left(id) => self.tree(None, id),
-            Target::Young(id, since) => {
-                let young = |s: &&stat::Stat| s.process.start_time >= since && !Self::is_ours(s.process.pid);
-                self.marked(id).filter_map(|pid| self.all.get(pid)).filter(young).map(|s| s.process).collect()
-            }
         }
     }
 

@@ -18,20 +18,24 @@ pub(super) fn read_whole(fd: &impl AsFd) -> io::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// Closes every descriptor but stdio and `kept`, where the kernel can with two calls.
-pub(super) fn close_all_but(kept: RawFd) -> io::Result<()> {
-    let close = |from: RawFd, to: u32| {
-        #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
-        // SAFETY: closes descriptors of which the caller says that nobody uses them.
-        unsafe {
-            libc::syscall(libc::SYS_close_range, from, to, 0) == 0
-        }
-    };
-    let below = kept.checked_sub(1).map_or(0, RawFd::cast_unsigned);
-    if (kept <= 3 || close(3, below)) && close(kept.max(2) + 1, u32::MAX) {
-        return Ok(());
+/// Closes every descriptor but stdio and these, where the kernel can with a call for each range.
+pub(super) fn close_all_but(mut kept: [RawFd; 2]) -> io::Result<()> {
+    kept.sort_unstable();
+    let mut from = 3;
+    let mut closed = true;
+    for fd in kept {
+        closed &= from >= fd || close_range(from, fd - 1);
+        from = from.max(fd + 1);
     }
-    close_others(&[kept]) // a kernel before 5.9
+    if closed && close_range(from, RawFd::MAX) { Ok(()) } else { close_others(&kept) } // a kernel before 5.9
+}
+
+fn close_range(from: RawFd, to: RawFd) -> bool {
+    #[expect(unsafe_code, reason = "these descriptors have no owner in this process")]
+    // SAFETY: closes descriptors of which the caller says that nobody uses them.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, from, to, 0) == 0
+    }
 }
 
 /// Closes every descriptor but stdio and these.

@@ -34,9 +34,16 @@ pub(crate) struct Opened {
     pub(crate) report: OwnedFd,
 }
 
-/// Opens a PTY and starts a child on it that reads the spec in `spec`. `files`: the soft limit of open files the program
-/// gets. For a process with one thread: the child is a fork of it, and allocates.
-pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>) -> io::Result<Opened> {
+/// Opens a PTY and starts a child on it that reads the spec in `spec`. `word`: a pipe from which it reads a byte before it
+/// executes the program. `files`: the soft limit of open files the program gets. For a process with one thread: the child
+/// is a fork of it, and allocates.
+pub(crate) fn open(
+    size: Size,
+    id: SessionId,
+    spec: &OwnedFd,
+    word: Option<&OwnedFd>,
+    files: Option<u64>,
+) -> io::Result<Opened> {
     let (report, told) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let pty = native_pty_system()
         .openpty(PtySize { rows: size.rows, cols: size.cols, pixel_width: 0, pixel_height: 0 })
@@ -44,7 +51,7 @@ pub(crate) fn open(size: Size, id: SessionId, spec: &OwnedFd, files: Option<u64>
     let master = duplicate(pty.master.as_ref())?;
     set_packet_mode(&master)?;
     let terminal = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
-    let child = shim::Child { id, terminal: &terminal, spec, report: &told, files };
+    let child = shim::Child { id, terminal: &terminal, spec, report: &told, word, files };
 
     #[expect(unsafe_code, reason = "std's fork is for programs that are executed at once")]
     // SAFETY: one thread, so the child finds every lock free; it owns copies of everything, and never comes back.

@@ -1,6 +1,7 @@
 //! What stands between the keeper's fork and the session's program: a child of the keeper that becomes the program.
 //!
-//! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program.
+//! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program, once the
+//! host has said that it holds the run: so nothing has begun of which a keeper's death would leave nobody to know.
 //! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs. It never
 //! returns into the keeper's code. (A program of its own in between, as it once was, costs another exec: 1.5 ms of 8.)
 
@@ -8,7 +9,7 @@ use super::{cgroup, files, oom};
 use crate::model::{Name, RawString, SessionId, Spec};
 use rustix::{
     fs::Mode,
-    io::Errno,
+    io::{Errno, retry_on_intr},
     process::{Resource, Rlimit, chdir, getrlimit, ioctl_tiocsctty, setrlimit, setsid, umask},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
@@ -112,6 +113,8 @@ pub(super) struct Child<'a> {
     pub(super) spec: &'a OwnedFd,
     /// Empty, so that a report always fits.
     pub(super) report: &'a OwnedFd,
+    /// Where the host's word comes; none: the program begins at once.
+    pub(super) word: Option<&'a OwnedFd>,
     /// The soft limit of open files to be restored.
     pub(super) files: Option<u64>,
 }
@@ -139,7 +142,9 @@ impl Child<'_> {
         self.take_terminal().map_err(Failure::at(b's'))?;
         let body = files::read_whole(self.spec).map_err(Failure::at(b's'))?;
         let spec: ShimSpec = serde_json::from_slice(&body).map_err(|_| Failure(libc::EPROTO, b's'))?;
-        files::close_all_but(self.report.as_raw_fd()).map_err(Failure::at(b's'))?;
+        // Above all the keeper's ends of sockets and terminals, which would seem to live on here when it dies.
+        let kept = [Some(self.report), self.word].map(|fd| fd.map_or(0, AsRawFd::as_raw_fd));
+        files::close_all_but(kept).map_err(Failure::at(b's'))?;
         if self.files.is_some() {
             let limit = Rlimit { current: self.files, maximum: getrlimit(Resource::Nofile).maximum };
             setrlimit(Resource::Nofile, limit).map_err(Failure::at(b's'))?;
@@ -150,6 +155,7 @@ impl Child<'_> {
         reset_signals();
         umask(Mode::from_raw_mode(spec.umask));
         chdir(&*spec.cwd.to_os()).map_err(Failure::at(b'c'))?;
+        self.word.map_or(Ok(()), wait_for)?;
         Err(Failure::at(b'x')(exec(&spec)))
     }
 
@@ -160,6 +166,15 @@ impl Child<'_> {
         dup2_stdin(self.terminal)?;
         dup2_stdout(self.terminal)?;
         dup2_stderr(self.terminal)
+    }
+}
+
+/// The host holds the run; or it is gone, and the program must not begin.
+fn wait_for(word: &OwnedFd) -> Result<(), Failure> {
+    let mut byte = [0];
+    match retry_on_intr(|| rustix::io::read(word, &mut byte)) {
+        Ok(1) => Ok(()),
+        _ => Err(Failure(libc::ECANCELED, b's')),
     }
 }
 

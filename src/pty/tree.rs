@@ -203,11 +203,10 @@ impl Ending {
         Some(self)
     }
 
-    /// Of all runs of its session; none where only some processes of it are to end.
+    /// Of all runs of its session.
     fn note_cgroups(&mut self, census: &Census) {
-        if let Target::Tree(_, id) | Target::Left(id) = self.target {
-            self.cgroups.extend(cgroup::folders(id, census.cgroups(id)));
-        }
+        let (Target::Tree(_, id) | Target::Left(id)) = self.target;
+        self.cgroups.extend(cgroup::folders(id, census.cgroups(id)));
     }
 
     fn wanted(&self) -> Signal {

@@ -21,6 +21,7 @@ pub(crate) const CASES: &[Case] = &[
     ("statuses_are_right_after_the_keepers_death", statuses_are_right_after_the_keepers_death),
     ("a_spawn_survives_the_keeper", a_spawn_survives_the_keeper),
     ("a_spawn_survives_the_keeper_at_any_moment", a_spawn_survives_the_keeper_at_any_moment),
+    ("a_run_that_is_not_handed_over_never_began", a_run_that_is_not_handed_over_never_began),
     ("a_binary_that_was_replaced_is_no_trouble", a_binary_that_was_replaced_is_no_trouble),
     ("what_is_not_understood_is_refused", what_is_not_understood_is_refused),
     ("a_first_host_that_fails_ends_the_keeper", a_first_host_that_fails_ends_the_keeper),
@@ -285,15 +286,44 @@ fn a_spawn_survives_the_keeper() {
 fn a_spawn_survives_the_keeper_at_any_moment() {
     let (world, mut host) = World::with_host();
     let mut keeper = world.keeper.id();
-    for id in 1..=20 {
-        host.order_spawn(id, 1, &sh("exec cat"));
+    let begun = |id| world.folder.path().join(format!("begun-{id}"));
+    for id in 1..=40 {
+        host.order_spawn(id, 1, &sh(&format!("echo $$ >> {}; exec cat", begun(id).display())));
         // A different moment each time: nothing, or a child of the keeper, or the program may be there.
-        by_deadline(|| (id % 3 == 0 || !with_cookie(id).is_empty()).then_some(()));
+        match id % 4 {
+            0 => {}
+            1 => by_deadline(|| begun(id).exists().then_some(())),
+            _ => by_deadline(|| (!with_cookie(id).is_empty()).then_some(())),
+        }
         keeper = kill_keeper(&mut host, keeper);
         let spawned = number(&host.expect("spawned")["pid"]);
         // An environment is empty for a moment within an exec.
         by_deadline(|| (with_cookie(id) == [spawned]).then_some(()));
         host.dialogue(id, "hi\n", "hi\nhi\n");
+        assert_eq!(fs::read_to_string(begun(id)).unwrap(), format!("{spawned}\n"), "it began once");
+    }
+}
+
+fn a_run_that_is_not_handed_over_never_began() {
+    let (world, mut host) = World::with_host();
+    let begun = |id| world.folder.path().join(format!("begun-{id}"));
+    for id in 1..=20 {
+        host.order_spawn(id, 1, &sh(&format!("echo $$ >> {}; exec cat", begun(id).display())));
+        // A different moment each time: nothing, or a child of the keeper, or the program may be there.
+        match id % 4 {
+            0 => by_deadline(|| begun(id).exists().then_some(())),
+            1 => by_deadline(|| (!with_cookie(id).is_empty()).then_some(())),
+            _ => {}
+        }
+        host.kill();
+        host = world.host();
+        host.tell(json!({"do": "ready"}));
+        if host.hello["sessions"].as_array().unwrap().iter().any(|s| s["id"] == id) {
+            by_deadline(|| begun(id).exists().then_some(()));
+        } else {
+            by_deadline(|| with_cookie(id).is_empty().then_some(()));
+            assert!(!begun(id).exists(), "{id}");
+        }
     }
 }
 
