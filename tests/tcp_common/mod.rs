@@ -1,6 +1,6 @@
 //! A host that listens on TCP, and requests written byte by byte, as no client of ours would send them.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 
 use crate::support::{Host, Out};
 use std::{
