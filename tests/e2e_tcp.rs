@@ -132,9 +132,11 @@ fn a_close_that_nobody_answers_is_one_all_the_same() {
     let tcp = Tcp::start(&[]);
     tcp.host.sh("s", "echo over");
     tcp.host.wait_state("s", "exited");
-    let (mut stream, head) = tcp.websocket("/v1/sessions/s/follow?follow=1", &[tcp.bearer()]);
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    assert!(is_closed(&mut stream), "the host doesn't wait for ever");
+    for path in ["/v1/sessions/s/follow?follow=1", "/v1/events?follow=0"] {
+        let (mut stream, head) = tcp.websocket(path, &[tcp.bearer()]);
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        assert!(is_closed(&mut stream), "{path}: the host doesn't wait for ever");
+    }
 }
 
 #[test]
