@@ -20,7 +20,7 @@ fn shell() -> Host {
 fn a_reply_says_how_it_ended() {
     let host = Host::start();
     let table: [(&[&str], &str, i32, &str, &str); 8] = [
-        (&[], "echo a; echo b", 0, "prompt", "a\nb"),
+        (&[], "echo a; echo b", 0, "complete", "a\nb"),
         (&["--until", "^DO..$"], "echo a; echo DONE; echo b", 0, "pattern", "a"),
         (&["--until-line", "DONE"], "echo a; echo all DONE; echo '* DONE'", 0, "pattern", "a\nall DONE"),
         (&["--until-literal", "[DONE]"], "echo a; echo 'is [DONE] now'", 0, "pattern", "a\nis [DONE] now"),

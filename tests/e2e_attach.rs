@@ -48,6 +48,20 @@ fn what_is_typed_arrives_and_the_terminal_is_given_back() {
 }
 
 #[test]
+fn another_key_detaches_where_the_settings_say_so() {
+    let host = Host::start();
+    host.sh("s", "stty raw -echo; echo ready; exec cat -v");
+    let cmd = host.cmd(["attach", "s"]).env("TERMALIVE_CFG_ATTACH__PREFIX", "ctrl+a");
+    let mut terminal = Terminal::run(cmd, 80, 24);
+    terminal.wait_for("ready");
+    terminal.type_in(b"\x02d\x01\x01.");
+    terminal.wait_for("^Bd^A."); // the usual key is one like any other, the new one pressed twice is typed once
+    terminal.type_in(b"\x01d");
+    assert_eq!(terminal.code(), 0);
+    terminal.wait_for("detached from s");
+}
+
+#[test]
 fn it_needs_a_terminal_and_another_session_than_its_own() {
     let host = Host::start();
     host.sh("s", "echo ready; exec cat");

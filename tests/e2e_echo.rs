@@ -11,7 +11,7 @@ mod support;
 
 use serde_json::json;
 use std::path::Path;
-use support::{Host, project_file};
+use support::{Host, project_file, skipped};
 
 /// A conversation with one program: its command, the row it shows when it is ready, and what is said.
 struct Program {
@@ -66,8 +66,7 @@ fn bash_at_its_prompt() {
 fn python_at_its_prompt() {
     let Some(python) = ["/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(|path| Path::new(path).exists())
     else {
-        eprintln!("skipped: no python3");
-        return;
+        return skipped("no python3");
     };
     let says: &[Exchange] = &[
         ("import time; time.sleep(0.3); print('PY' + '_DONE') # PY_DONE", "PY_DONE", "PY_DONE"),

@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::{fs, os::unix::fs::PermissionsExt};
-use support::{Host, binary, wait_for};
+use support::{Host, Terminal, binary, wait_for};
 
 fn cast(host: &Host, args: &[&str]) -> Vec<Value> {
     let out = host.cmd(["export"]).args(args).run().expect_code(0);
@@ -132,6 +132,22 @@ fn an_export_goes_on_over_a_crash_of_the_host() {
     let cast = fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = cast.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(of_kind(&lines, "o").collect::<String>() == whole, "no byte lost or doubled");
+}
+
+#[test]
+fn a_bar_shows_how_far_it_is_on_a_terminal_alone() {
+    let host = Host::start();
+    host.sh("g", "seq 1 60000 | sed 's/$/ words of a row that make it long enough/'");
+    host.wait_state("g", "exited");
+    let (path, piped) = (host.path("g.cast"), host.path("piped.cast"));
+    let export = host.cmd(["export", "g", "-o", &path]).env("TERM", "xterm-256color");
+    let mut terminal = Terminal::run(export, 60, 10);
+    assert_eq!(terminal.code(), 0);
+    terminal.wait_for("%");
+    wait_for("the bar to be taken away", || terminal.shown().ends_with("\x1b[2K").then_some(()));
+    let out = host.run(["export", "g", "-o", &piped]).expect_code(0);
+    assert_eq!((out.text().as_str(), out.stderr.as_str()), ("", ""));
+    assert!(fs::read(&path).unwrap() == fs::read(&piped).unwrap(), "the same file");
 }
 
 #[test]

@@ -49,8 +49,8 @@ fn what_stands_around_a_damaged_part_is_found_and_shown() {
     let gap = gap(&lines, "corrupt");
     let (from, to) = (gap["from_seq"].as_u64().unwrap(), gap["to_seq"].as_u64().unwrap());
     // what stood before and what stands after it are not one row
-    let hits = host.run(["search", "4k2j9x", "--json"]).expect_code(0).json_lines();
-    let rows: Vec<&str> = hits.iter().filter_map(|hit| hit["row"].as_str()).collect();
+    let hits = host.json(["search", "4k2j9x", "--json"]);
+    let rows: Vec<&str> = hits.as_array().unwrap().iter().filter_map(|hit| hit["row"].as_str()).collect();
     assert_eq!(rows, ["one before-4k2j9x", " after-4k2j9x"], "{hits:?}");
     host.run(["search", "before-4k2j9x.*after"]).expect_code(1);
     for format in ["asciicast-v2", "text", "jsonl", "raw"] {
@@ -99,8 +99,8 @@ fn turns_that_retention_took_are_no_other_turns() {
     assert_eq!(rest["gaps"][0]["reason"], "retention", "{rest}");
     let last = turn(&host, "s", "4");
     assert_eq!((&last["reply"], &last["gaps"]), (&"last-4k2j9x".into(), &Value::Array(Vec::new())), "{last}");
-    let hits = host.run(["search", "^last-4k2j9x|^first", "--json"]).expect_code(0).json_lines();
-    assert_eq!(hits.len(), 1, "{hits:?}");
+    let hits = host.json(["search", "^last-4k2j9x|^first", "--json"]);
+    assert_eq!(hits.as_array().unwrap().len(), 1, "{hits}");
     assert_eq!(hits[0]["turn"], 4, "{hits:?}");
     for format in ["asciicast-v2", "text", "jsonl", "raw"] {
         let text = host.ok(["export", "s", "--format", format]);

@@ -28,6 +28,7 @@ struct Held {
     keeper_rings: usize,
     processes: usize,
     runtime_files: Vec<String>,
+    state_files: Vec<String>,
 }
 
 fn held(host: &Host) -> Held {
@@ -46,7 +47,24 @@ fn held(host: &Host) -> Held {
         keeper_rings: files(keeper).iter().filter(|target| target.contains("memfd:")).count(),
         processes: processes_with(home.to_str().unwrap()).len(),
         runtime_files,
+        state_files: files_below(&host.state_dir()),
     }
+}
+
+/// The files of a folder. Those that the store writes anew under other names now and then count as one.
+fn files_below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files_below(&entry.path()).into_iter().map(|below| format!("{name}/{below}"))),
+            false => found.push(if name.starts_with("snap.") { "snap".to_owned() } else { name }),
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
 }
 
 /// What the descriptors of a process lead to.

@@ -95,6 +95,8 @@ fn what_cant_start_is_said() {
     let host = Host::start();
     host.run(["run", "s", "--wait", "--rm", "--", "/nonexistent/x"]).expect_error(1, &["/nonexistent/x"]);
     host.run(["run", "s", "--rm", "--", "true"]).expect_error(64, &["--wait"]);
+    host.run(["run", "other", "--wait", "--attach", "--", "true"]).expect_error(64, &["--wait", "--attach"]);
+    assert!(host.session("other").is_none(), "nothing was started");
     host.ok(["new", "s", "--", "cat"]);
     host.run(["run", "s", "--wait", "--rm", "--", "cat"]).expect_error(1, &["is live"]);
     assert_eq!(host.session("s").unwrap()["state"], "running", "one that was there already isn't removed");

@@ -61,6 +61,22 @@ fn what_stands_on_the_screen() {
 }
 
 #[test]
+fn a_time_is_a_moment_of_the_log() {
+    let host = Host::start();
+    host.sh("a", "stty -echo; echo first; for word in second third; do read x; echo $word; done; read x");
+    for word in ["first", "second", "third"] {
+        host.wait_row("a", word);
+        host.ok(["send", "a", "next"]);
+    }
+    host.wait_state("a", "exited");
+    let log = host.run(["logs", "a", "--json", "--events", "all"]).expect_code(0).json_lines();
+    let times: Vec<&str> =
+        log.iter().filter(|line| line["event"] == "input").map(|line| line["ts"].as_str().unwrap()).collect();
+    let screens: Vec<String> = times.iter().map(|time| host.ok(["screen", "a", "--at", time])).collect();
+    assert_eq!(screens, ["first\n", "first\nsecond\n", "first\nsecond\nthird\n"], "{times:?}");
+}
+
+#[test]
 fn a_moment_that_never_was() {
     let host = Host::start();
     host.sh("a", "echo up; read x");

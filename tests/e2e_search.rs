@@ -9,7 +9,7 @@ use std::fs;
 use support::{Host, wait_for};
 
 fn hits(host: &Host, args: &[&str]) -> Vec<Value> {
-    host.cmd(["search", "--json"]).args(args).run().expect_code(0).json_lines()
+    serde_json::from_str(&host.cmd(["search", "--json"]).args(args).run().expect_code(0).text()).unwrap()
 }
 
 fn rows(hits: &[Value]) -> Vec<(&str, &str)> {
@@ -36,7 +36,10 @@ fn last_weeks_transcript_is_read_and_searched() {
         assert_eq!(from.lines().next(), hit["row"].as_str(), "a hit's place is where its row begins");
     }
     host.run(["search", "plan", "--since", "0s"]).expect_code(1);
-    host.run(["search", "no such thing"]).expect_code(1);
+    assert_eq!(host.run(["search", "no such thing"]).expect_code(1).text(), "");
+    assert_eq!(host.run(["search", "no such thing", "--json"]).expect_code(1).text(), "[]\n");
+    let bad = host.run(["search", "plan", "nobody", "--json"]).expect_code(66);
+    assert_eq!(bad.text(), "", "an error leaves stdout empty");
 }
 
 #[test]
@@ -74,7 +77,9 @@ fn hits_say_where_they_are() {
     assert_eq!(rows(&hits(&host, &["needle", "--in", "input"])), [("one", "go needle")]);
     assert_eq!(host.ok(["search", "-q", "needle"]), "one\ntwo\n");
     let text = host.ok(["search", "colours", "one"]);
-    assert!(text.lines().all(|line| line.starts_with("one 20") && line.ends_with(": needle in colours")), "{text}");
+    assert!(text.lines().all(|line| line.ends_with(": needle in colours")), "{text}");
+    let begins: Vec<String> = text.lines().map(|line| line.split(" 20").next().unwrap().to_owned()).collect();
+    assert_eq!(begins, ["one run 1", "one run 2 turn 1"], "{text}");
     host.run(["search", "a(b"]).expect_error(64, &["a(b", "character 2"]);
     host.run(["search", "x", "nobody"]).expect_error(66, &["nobody"]);
     host.run(["search", "x", "--since", "yesterday"]).expect_error(64, &["yesterday", "7d"]);
@@ -114,7 +119,7 @@ fn a_search_is_for_who_waits_for_it() {
     let mut reader = host.cmd(["search", "row"]).spawn_piped();
     let mut first = [0; 64];
     std::io::Read::read_exact(reader.stdout.as_mut().unwrap(), &mut first).unwrap();
-    assert!(first.starts_with(b"big 20"));
+    assert!(first.starts_with(b"big run 1 20"));
     drop(reader.stdout.take()); // the reader goes
     assert_eq!(reader.wait().unwrap().code(), Some(0));
     assert_eq!(hits(&host, &["^299999 some"]).len(), 1);

@@ -48,6 +48,20 @@ fn bytes_arrive_as_the_contract_says() {
 }
 
 #[test]
+fn a_key_is_what_the_program_asked_its_terminal_for() {
+    let host = Host::start();
+    host.sh(
+        "s",
+        "stty raw -echo; for mode in h l h; do printf '\\033[?1%s' $mode; echo up; head -c 3 | cat -v; echo; done",
+    );
+    for (n, shown) in ["^[OA", "^[[A", "^[OA"].into_iter().enumerate() {
+        wait_for("the mode", || (host.ok(["logs", "s"]).matches("up").count() == n + 1).then_some(()));
+        host.ok(["send", "s", "--keys", "up"]);
+        wait_for("the key", || (host.ok(["logs", "s"]).matches(shown).count() == n / 2 + 1).then_some(()));
+    }
+}
+
+#[test]
 fn a_text_of_several_lines_is_a_paste_where_the_program_takes_one() {
     let host = Host::start();
     host.sh("s", &format!("printf '\\033[?2004h'; {SHOWS}"));

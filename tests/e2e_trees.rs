@@ -4,18 +4,13 @@
 //! Without cgroups means: in a mount namespace that has none. Where that, or a cgroup, can't be had, a test says so and
 //! looks at the other one alone.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::print_stderr,
-    reason = "a failed expectation is a failed test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod support;
 
 use rustix::process::Signal;
 use std::{collections::HashSet, fs};
-use support::{Host, alive, binary, kill_hard, processes_with, send_signal, wait_for};
+use support::{Host, alive, binary, kill_hard, processes_with, send_signal, skipped, wait_for};
 
 /// Ignores what can be ignored, and says who it is; `$1` is what comes before its pid in the file.
 const STUBBORN: &str = "trap '' HUP TERM\necho $$ >>$DIR/pids\nwhile :; do sleep 0.2; done\n";
@@ -244,7 +239,7 @@ fn both_ways(test: impl Fn(&mut Scene)) {
         match Scene::new(way) {
             Some(mut scene) => test(&mut scene),
             None => {
-                eprintln!("skipped: {way:?} can't be had here");
+                skipped(&format!("{way:?} can't be had here"));
                 continue;
             }
         }

@@ -92,7 +92,7 @@ fn tell(reply: &Reply, context: &Context) -> Result<(), Failure> {
         _ if reply.complete => return Ok(()),
         ReplyReason::Exit => "the run has ended",
         ReplyReason::Idle => "it is quiet and its prompt isn't back",
-        ReplyReason::Timeout | ReplyReason::Pattern | ReplyReason::Prompt => "more may come",
+        ReplyReason::Timeout | ReplyReason::Pattern | ReplyReason::Complete => "more may come",
     };
     let Reply { session, turn, .. } = reply;
     out::note(&format!("this may not be all: {why} (later: termalive reply {session} --turn {turn} --wait)"));
@@ -104,6 +104,6 @@ fn exit(reply: &Reply) -> Exit {
         _ if reply.complete => Exit::Done,
         ReplyReason::Exit => Exit::Ended,
         ReplyReason::Idle => Exit::Idle,
-        ReplyReason::Timeout | ReplyReason::Pattern | ReplyReason::Prompt => Exit::Timeout,
+        ReplyReason::Timeout | ReplyReason::Pattern | ReplyReason::Complete => Exit::Timeout,
     }
 }

@@ -52,6 +52,17 @@ impl Out {
         self.write(b"\n")
     }
 
+    /// Adds the next element of an array that is printed as it comes: each has a line, so that a reader has it at once.
+    pub(super) fn json_element(&mut self, value: &impl Serialize, is_first: bool) -> Result<(), Failure> {
+        self.write(if is_first { b"[" } else { b"," })?;
+        self.json(value)
+    }
+
+    /// Ends such an array.
+    pub(super) fn json_end(&mut self, is_empty: bool) -> Result<(), Failure> {
+        self.line(if is_empty { "[]" } else { "]" })
+    }
+
     /// True when something waits to go out.
     pub(super) fn waits(&self) -> bool {
         !self.buffer.is_empty()

@@ -18,7 +18,7 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     new: new::NewArgs,
     /// Print its output until it has ended, then exit as it did (128+n for a signal n)
-    #[arg(long)]
+    #[arg(long, conflicts_with = "attach")]
     wait: bool,
     /// Remove it afterwards, with its log; also when interrupted
     #[arg(long, requires = "wait", conflicts_with = "exist_ok")]

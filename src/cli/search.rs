@@ -60,9 +60,9 @@ pub(super) fn run(args: SearchArgs, context: &mut Context) -> Done {
                 () = std::future::ready(()), if printer.out.waits() => printer.out.flush()?,
             }
         }
-        Ok(printer.last.is_some())
+        printer.end()
     })?;
-    if found { Ok(Exit::Done) } else { Err(Failure::Said(Exit::Failed)) }
+    Ok(if found { Exit::Done } else { Exit::Failed })
 }
 
 struct Printer<'a> {
@@ -76,7 +76,7 @@ struct Printer<'a> {
 impl Printer<'_> {
     fn hit(&mut self, hit: SearchHit) -> Result<(), Failure> {
         if self.json {
-            self.out.json(&hit)?;
+            self.out.json_element(&hit, self.last.is_none())?;
         } else if self.quiet {
             if self.last.as_ref() != Some(&hit.session) {
                 self.out.line(hit.session.as_str())?;
@@ -86,14 +86,23 @@ impl Printer<'_> {
             if around && self.last.is_some() {
                 self.out.line("--")?;
             }
-            let SearchHit { session, ts, seq, .. } = &hit;
+            let SearchHit { session, run, ts, seq, .. } = &hit;
+            let turn = hit.turn.map(|turn| format!(" turn {turn}")).unwrap_or_default();
             let near = |row: &String| format!("{session} - {}", out::one_line(row));
-            let row = format!("{session} {ts} {seq}: {}", out::one_line(&hit.row));
+            let row = format!("{session} run {run}{turn} {ts} {seq}: {}", out::one_line(&hit.row));
             let lines = hit.before.iter().map(near).chain([row]).chain(hit.after.iter().map(near));
             lines.into_iter().try_for_each(|line| self.out.line(&line))?;
         }
         self.last = Some(hit.session);
         Ok(())
+    }
+
+    /// All is searched; true when something was found. An array that broke off before stays open: it isn't whole.
+    fn end(self) -> Result<bool, Failure> {
+        if self.json {
+            self.out.json_end(self.last.is_none())?;
+        }
+        Ok(self.last.is_some())
     }
 }
 
@@ -105,19 +114,24 @@ mod tests {
     #[test]
     fn hits_look_like_those_of_grep() {
         let hit = |session: &str, before: &[&str]| {
-            json!({"session": session, "id": "07070707070707070707070707070707", "run": 1, "turn": 2, "ts": "T", "seq": "@3.4",
-                "row": "a\u{1b}b", "before": before, "after": []})
+            json!({"session": session, "id": "07070707070707070707070707070707", "run": 1,
+                "turn": (session == "q").then_some(2), "ts": "T", "seq": "@3.4", "row": "a\u{1b}b", "before": before,
+                "after": []})
             .to_string()
         };
         let print = |json, quiet, hits: &[String]| {
             let mut out = out::Out::default();
             let mut printer = Printer { json, quiet, out: &mut out, last: None };
             hits.iter().for_each(|hit| printer.hit(serde_json::from_str(hit).unwrap()).unwrap());
+            assert_eq!(printer.end().unwrap(), !hits.is_empty());
             out.take()
         };
         let two = [hit("p", &[]), hit("q", &["x"])];
-        assert_eq!(print(false, false, &two), "p T @3.4: a b\n--\nq - x\nq T @3.4: a b\n");
+        assert_eq!(print(false, false, &two), "p run 1 T @3.4: a b\n--\nq - x\nq run 1 turn 2 T @3.4: a b\n");
         assert_eq!(print(false, true, &[hit("p", &[]), hit("p", &[]), hit("q", &[])]), "p\nq\n");
-        assert!(print(true, false, &two[..1]).starts_with(r#"{"session":"p","id":"0707"#));
+        let all = print(true, false, &two);
+        assert!(all.starts_with(r#"[{"session":"p","id":"0707"#) && all.ends_with("}\n]\n"), "{all}");
+        assert_eq!(serde_json::from_str::<Vec<SearchHit>>(&all).unwrap().len(), 2);
+        assert_eq!((print(true, false, &[]), print(false, false, &[])), ("[]\n".into(), String::new()));
     }
 }

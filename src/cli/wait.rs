@@ -51,7 +51,7 @@ pub(super) struct WaitArgs {
 }
 
 const NOTES: &str = "The first condition that is met counts; --screen, --no-screen and --stable must hold together, \
-on the screen as it is.
+on the screen as it is. With --json a line for each session as it is met.
 Exit codes: 0 met, 2 --timeout, 3 idle for --wait-idle, 4 a run ended first.";
 
 /// A session that is ready, as `--json` prints it.

@@ -66,7 +66,7 @@ impl ReplyText {
             complete: end.whole_reply,
             reason: match end.line.reason {
                 EndReason::Pattern => ReplyReason::Pattern,
-                EndReason::Complete if end.whole_reply => ReplyReason::Prompt,
+                EndReason::Complete if end.whole_reply => ReplyReason::Complete,
                 EndReason::Idle => ReplyReason::Idle,
                 EndReason::Exit => ReplyReason::Exit,
                 EndReason::Timeout | EndReason::Complete | EndReason::Screen => ReplyReason::Timeout,

@@ -6,6 +6,7 @@
 
 use super::sessions::find;
 use super::watching::{Watching, Wishes};
+use super::ws::close;
 use super::{App, no_answer};
 use crate::model::Size;
 use crate::session::messages::{Attach, Gone, Keystrokes, Reassert};
@@ -13,7 +14,7 @@ use crate::session::{SessionActor, Watcher};
 use crate::wire::{ApiError, AttachLine, AttachOp, AttachQuery, Code, ErrorBody, TYPING_FRAME, TYPING_WINDOW};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, StreamHandler, WrapFuture};
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_web_actors::ws::{CloseCode, CloseReason, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
+use actix_web_actors::ws::{CloseCode, Message, ProtocolError, WebsocketContext, WsResponseBuilder};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +129,7 @@ impl StreamHandler<Frames> for Connection {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+        close(CloseCode::Normal, ctx);
     }
 }
 
@@ -138,7 +139,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Connection {
             Ok(Message::Binary(keys)) => self.typed(&keys, ctx),
             Ok(Message::Text(text)) => match serde_json::from_str::<AttachOp>(&text) {
                 Ok(op) => self.asked(op, ctx),
-                Err(_) => ctx.close(Some((CloseCode::Unsupported, "ops are resize, redraw, hold, detach").into())),
+                Err(_) => close((CloseCode::Unsupported, "ops are resize, redraw, hold, detach"), ctx),
             },
             Ok(Message::Ping(data)) => ctx.pong(&data),
             Ok(Message::Close(reason)) => {
@@ -146,7 +147,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for Connection {
                 ctx.stop();
             }
             Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Continuation(_)) => ctx.close(Some(CloseCode::Unsupported.into())),
+            Ok(Message::Continuation(_)) => close(CloseCode::Unsupported, ctx),
             Err(_) => ctx.stop(),
         }
     }
@@ -161,13 +162,13 @@ impl Connection {
                 wishes.hold = false;
             }),
             AttachOp::Hold => self.wishes.send_modify(|wishes| wishes.hold = true),
-            AttachOp::Detach => ctx.close(Some(CloseReason::from(CloseCode::Normal))),
+            AttachOp::Detach => close(CloseCode::Normal, ctx),
         }
     }
 
     fn resized(&mut self, size: Size, ctx: &mut WebsocketContext<Self>) {
         if size.to_string().parse::<Size>().is_err() {
-            return ctx.close(Some((CloseCode::Policy, "a size is 1x1 to 1000x1000").into()));
+            return close((CloseCode::Policy, "a size is 1x1 to 1000x1000"), ctx);
         }
         self.watcher.resized(size);
         let told = self.session.send(Reassert(self.watcher.clone()));
@@ -180,10 +181,10 @@ impl Connection {
 
     fn typed(&mut self, keys: &[u8], ctx: &mut WebsocketContext<Self>) {
         if self.watcher.read_only() {
-            return ctx.close(Some((CloseCode::Policy, "a client that is read-only types nothing").into()));
+            return close((CloseCode::Policy, "a client that is read-only types nothing"), ctx);
         }
         if (self.under_way + self.keys.len() + keys.len()) as u64 > TYPING_WINDOW {
-            return ctx.close(Some((CloseCode::Policy, "more was typed than one window beyond what was taken").into()));
+            return close((CloseCode::Policy, "more was typed than one window beyond what was taken"), ctx);
         }
         self.keys.extend_from_slice(keys);
         self.hand_on(ctx);

@@ -3,14 +3,19 @@
 use super::{
     App, attach, events, fleets, follow, health, metrics, reload, screen, search, sessions, turns, typing, ws,
 };
+use crate::model::MIB;
 use crate::wire::{API, ApiError, Code, HostStatus, MAX_BODY, StoreStatus, Version};
+use actix_web::error::JsonPayloadError;
 use actix_web::{HttpResponse, web};
 use std::sync::atomic::Ordering;
 
 /// All of version 1.
 pub(super) fn configure(config: &mut web::ServiceConfig) {
-    let json = web::JsonConfig::default().limit(MAX_BODY).content_type_required(false).error_handler(|e, _| {
-        ApiError::new(Code::Usage, format!("the request's body is not what this verb takes: {e}")).into()
+    let json = web::JsonConfig::default().limit(MAX_BODY).content_type_required(false).error_handler(|e, _| match e {
+        JsonPayloadError::Overflow { .. } | JsonPayloadError::OverflowKnownLength { .. } => {
+            ApiError::new(Code::TooLarge, format!("the request's body is longer than {} MiB", MAX_BODY / MIB)).into()
+        }
+        e => ApiError::new(Code::Usage, format!("the request's body is not what this verb takes: {e}")).into(),
     });
     config.app_data(json).service(
         web::scope("/v1")

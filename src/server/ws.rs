@@ -69,7 +69,7 @@ impl StreamHandler<Frames> for WsConnection {
         let frames = match frames {
             Ok(frames) => frames,
             // its session's actor is gone, another comes: the client goes on at its cursor
-            Err(error) if error.code == Code::Stopping => return ctx.close(Some(CloseCode::Restart.into())),
+            Err(error) if error.code == Code::Stopping => return close(CloseCode::Restart, ctx),
             Err(error) => return ctx.text(serde_json::to_string(&ErrorBody { error }).unwrap_or_default()),
         };
         for frame in frames {
@@ -81,13 +81,16 @@ impl StreamHandler<Frames> for WsConnection {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        close(CloseCode::Normal.into(), ctx);
+        close(CloseCode::Normal, ctx);
     }
 }
 
-/// Says goodbye, and goes when it is answered, or a little later.
-fn close(reason: CloseReason, ctx: &mut WebsocketContext<WsConnection>) {
-    ctx.close(Some(reason));
+/// Says goodbye, and goes when it is answered, or a little later: who never answers would hold the connection for ever.
+pub(super) fn close<A>(reason: impl Into<CloseReason>, ctx: &mut WebsocketContext<A>)
+where
+    A: Actor<Context = WebsocketContext<A>>,
+{
+    ctx.close(Some(reason.into()));
     ctx.run_later(CLOSE_PATIENCE, |_, ctx| ctx.stop());
 }
 
@@ -97,14 +100,14 @@ impl StreamHandler<Result<Message, ProtocolError>> for WsConnection {
             Ok(Message::Ping(data)) => ctx.pong(&data),
             Ok(Message::Text(text)) => match serde_json::from_str::<Said>(&text) {
                 Ok(Said::Timeout) => drop(self.give_up.send_replace(true)),
-                Err(_) => close((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood").into(), ctx),
+                Err(_) => close((CloseCode::Unsupported, "only {\"op\":\"timeout\"} is understood"), ctx),
             },
             Ok(Message::Close(reason)) => {
                 ctx.close(reason);
                 ctx.stop();
             }
             Ok(Message::Pong(_) | Message::Nop) => {}
-            Ok(Message::Binary(_) | Message::Continuation(_)) => close(CloseCode::Unsupported.into(), ctx),
+            Ok(Message::Binary(_) | Message::Continuation(_)) => close(CloseCode::Unsupported, ctx),
             Err(_) => ctx.stop(),
         }
     }
@@ -151,7 +154,7 @@ impl StreamHandler<Page> for LineSocket {
     }
 
     fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.close(Some(CloseReason::from(CloseCode::Normal)));
+        close(CloseCode::Normal, ctx);
     }
 }
 
@@ -164,7 +167,7 @@ impl StreamHandler<Result<Message, ProtocolError>> for LineSocket {
                 ctx.close(reason);
                 ctx.stop();
             }
-            Ok(_) => ctx.close(Some((CloseCode::Unsupported, "nothing is to be said here").into())),
+            Ok(_) => close((CloseCode::Unsupported, "nothing is to be said here"), ctx),
             Err(_) => ctx.stop(),
         }
     }

@@ -31,6 +31,8 @@ pub struct ApiError {
 pub enum Code {
     /// A malformed request.
     Usage,
+    /// A request's body is longer than this host takes.
+    TooLarge,
     /// No session of that name.
     NoSuchSession,
     /// No such turn.
@@ -85,7 +87,7 @@ impl Code {
     /// The exit code of a command that ends with it.
     pub fn exit(self) -> Exit {
         match self {
-            Code::Usage | Code::Refused => Exit::Usage,
+            Code::Usage | Code::TooLarge | Code::Refused => Exit::Usage,
             Code::NoSuchSession | Code::NoSuchTurn => Exit::NotFound,
             Code::NotRunning => Exit::Ended,
             Code::NotReading => Exit::Timeout,
@@ -111,6 +113,7 @@ impl Code {
             Code::NotPermitted => 403,
             Code::NoSuchSession | Code::NoSuchTurn | Code::UnknownVerb => 404,
             Code::NotMet | Code::Exists | Code::NotRunning | Code::KeyReused | Code::Circle => 409,
+            Code::TooLarge => 413,
             Code::CannotStart => 422,
             Code::TooMany => 429,
             Code::NotReading => 504,

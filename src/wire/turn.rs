@@ -89,8 +89,9 @@ pub struct Reply {
 pub enum ReplyReason {
     /// A pattern matched.
     Pattern,
-    /// The program's prompt stands again.
-    Prompt,
+    /// It is whole: the program's prompt stands again.
+    #[serde(alias = "prompt")] // an older host's word
+    Complete,
     /// It is quiet.
     Idle,
     /// The run has ended.
@@ -208,6 +209,12 @@ mod tests {
             assert_eq!(ReplyQuery::from_query(&query.to_query()), Ok(query));
         }
         assert!(ReplyQuery::from_query("wait=maybe").is_err());
+    }
+
+    #[test]
+    fn a_whole_reply_has_one_word_and_an_older_hosts_word_is_read() {
+        assert_eq!(serde_json::to_string(&ReplyReason::Complete).unwrap(), r#""complete""#);
+        assert_eq!(serde_json::from_str::<ReplyReason>(r#""prompt""#).unwrap(), ReplyReason::Complete);
     }
 
     #[test]

@@ -14,11 +14,13 @@
 
 mod command;
 mod process;
+mod skip;
 mod stream;
 mod terminal;
 
 pub use command::{BOUND, Cmd, Out, Running};
 pub use process::{alive, kill_hard, peak_memory_kib, processes_with, send_signal};
+pub use skip::skipped;
 pub use stream::{Follower, Pattern};
 pub use terminal::Terminal;
 
