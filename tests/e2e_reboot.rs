@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
 
-use support::{Host, alive, kill_hard, send_signal, skipped, wait_for};
+use support::{Host, alive, kill_hard, processes_with, send_signal, skipped, wait_for};
 
 /// Ignores what the loss of its terminal does to it.
 const ORPHAN: &str = "trap '' HUP TERM; echo $$ >orphan; echo up; while :; do sleep 0.05; done";
@@ -105,6 +105,77 @@ fn what_is_left_of_a_lost_session_is_ended_first() {
     host.ok(["kill", "stays"]); // returns when nothing is left, whoever began to end it
     assert!(!alive(first) && !alive(second));
     assert_eq!(host.session("stays").unwrap()["state"], "lost");
+}
+
+/// What a reader saw of a session, by number.
+fn seen(host: &Host, name: &str) -> Vec<(u64, serde_json::Value)> {
+    let out = host.run(["logs", name, "--since", "start", "--json", "--raw", "--events", "all"]).expect_code(0);
+    out.json_lines().into_iter().filter_map(|line| Some((line["seq"].as_u64()?, line))).collect()
+}
+
+/// No number means another thing than it did before; the first one behind them says what is lost.
+fn check_numbers(name: &str, before: &[(u64, serde_json::Value)], after: &[(u64, serde_json::Value)]) {
+    let last = before.last().unwrap().0;
+    for (seq, line) in after.iter().filter(|(seq, _)| *seq <= last) {
+        assert!(before.iter().any(|(n, was)| n == seq && was == line), "{name}: {seq} was another one: {line}");
+    }
+    let gap =
+        after.iter().find(|(seq, _)| *seq > last).map(|(_, line)| line).unwrap_or_else(|| panic!("{name}: goes on"));
+    assert_eq!((&gap["event"], &gap["reason"]), (&json!("gap"), &json!("host-lost")), "{name}");
+    assert!(gap["to_seq"].as_u64().unwrap() >= last, "{name}: {gap}");
+}
+
+/// Records that readers have seen and no disk: of a run that has ended and left one that prints. Their numbers are not given
+/// again. Of a session that rested nothing is said to be lost.
+#[test]
+fn numbers_that_were_seen_are_not_given_again() {
+    let mut host = Host::cold();
+    host.set_env("TERMALIVE_CFG_STORE__COMMIT_INTERVAL", "10s"); // what nobody waits for is not on disk
+    host.sh("rested", "echo well");
+    host.sh("late", "trap '' HUP; (while [ ! -e go ]; do sleep 0.05; done; echo late; exec sleep 1000) & echo up");
+    host.wait_state("rested", "exited");
+    host.wait_state("late", "exited");
+    let rested = wait_for("the session to be let go", || {
+        let processes = processes_with(&host.session("rested").unwrap()["id"].as_str().unwrap().to_owned());
+        processes.is_empty().then(|| seen(&host, "rested"))
+    });
+    fs::write(host.path("go"), "").unwrap();
+    host.wait_row("late", "late");
+    let late = seen(&host, "late");
+    kill_both(&host);
+    host.ok(["restart", "late"]);
+    host.wait_state("late", "exited");
+    check_numbers("late", &late, &seen(&host, "late"));
+    assert_eq!(seen(&host, "rested"), rested, "nothing of it can be lost");
+    host.wait_row("late", "late"); // of the second run
+    host.ok(["stop", "-y"]);
+    host.ok(["restart", "rested"]);
+    host.wait_state("rested", "exited");
+    let gaps = |name| seen(&host, name).iter().filter(|(_, line)| line["event"] == "gap").count();
+    assert_eq!((gaps("rested"), gaps("late")), (0, 1), "an end in order loses nothing");
+}
+
+/// As above, of a run that was only said to be starting.
+#[cfg(debug_assertions)]
+#[test]
+fn a_run_that_was_cut_off_is_numbered_on() {
+    let host = Host::cold();
+    let order = host.path("kill-at");
+    let start = host.program(&[env!("CARGO_BIN_EXE_termalive"), "start", "-d"]);
+    start.env("TERMALIVE_DEBUG_KILL_AT", &order).run().expect_code(0);
+    host.sh("s", "echo up");
+    host.wait_state("s", "exited");
+    let (keeper, own, last) = (host.keeper_pid(), host.host_pid(), seen(&host, "s").last().unwrap().0);
+    send_signal(keeper, Signal::STOP);
+    wait_for("the keeper to stop", || is_stopped(keeper).then_some(()));
+    fs::write(&order, "start recorded").unwrap();
+    let again = host.cmd(["restart", "s"]).env("TERMALIVE_NO_AUTOSTART", "1").spawn();
+    wait_for("the end of the host", || (!alive(own)).then_some(()));
+    kill_hard(keeper);
+    drop(again);
+    let (_, gap) = seen(&host, "s").into_iter().find(|(seq, _)| *seq > last).expect("what comes after its last record");
+    let lost = (&gap["event"], &gap["reason"], gap["from_seq"].as_u64().unwrap());
+    assert_eq!(lost, (&json!("gap"), &json!("host-lost"), last + 2), "behind `starting`");
 }
 
 #[cfg(debug_assertions)] // only these can be told that the machine was booted again

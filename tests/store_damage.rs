@@ -7,12 +7,12 @@
 #[path = "store_common/mod.rs"]
 mod store;
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
+use std::{collections::BTreeMap, fs, path::Path};
+use store::{
+    Dice,
+    damage::{copy, damage},
+    id, record, session, small,
 };
-use store::{Dice, id, record, session, small};
 use termalive::{
     log::{EventLog, KeyEntry, Meta, MetaBatch, Options, SegmentStore},
     model::{Event, KIB, Key, Kind, Record, Seq, Wall},
@@ -51,58 +51,6 @@ fn make(state: &Path) -> BTreeMap<u8, Vec<Record>> {
     said
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(|e| e.unwrap()) {
-        let place = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &place)
-        } else {
-            assert!(fs::copy(entry.path(), place).is_ok());
-        }
-    }
-}
-
-fn files(dir: &Path) -> Vec<PathBuf> {
-    let mut all = Vec::new();
-    for entry in fs::read_dir(dir).unwrap().map(|e| e.unwrap()) {
-        if entry.file_type().unwrap().is_dir() { all.extend(files(&entry.path())) } else { all.push(entry.path()) }
-    }
-    all.sort();
-    all
-}
-
-/// Damages one file; what was done.
-fn damage(state: &Path, dice: &mut Dice) -> (String, bool) {
-    let files: Vec<PathBuf> = files(state).into_iter().filter(|f| fs::metadata(f).unwrap().len() > 0).collect();
-    let large: Vec<&PathBuf> = files.iter().filter(|f| f.ends_with("db")).collect();
-    let file = if dice.roll(4) > 0 {
-        large[dice.roll(large.len() as u64) as usize]
-    } else {
-        &files[dice.roll(files.len() as u64) as usize]
-    };
-    let mut bytes = fs::read(file).unwrap();
-    let at = dice.roll(bytes.len() as u64) as usize;
-    let shown = file.strip_prefix(state).unwrap().display().to_string();
-    let (what, one_bit) = match dice.roll(4) {
-        0 => {
-            bytes.truncate(at);
-            (format!("{shown}: cut at {at}"), false)
-        }
-        1 => {
-            let end = bytes.len().min(at + 4 * KIB);
-            bytes[at..end].fill(0);
-            (format!("{shown}: {at} to {end} are zero"), false)
-        }
-        _ => {
-            bytes[at] ^= 1 << dice.roll(8);
-            (format!("{shown}: a bit of byte {at}"), true)
-        }
-    };
-    fs::write(file, bytes).unwrap();
-    (what, one_bit)
-}
-
 /// Reads a session page by page and compares it; how many records are in gaps, and whether the end is missing.
 fn compare(log: &SegmentStore, n: u8, said: &[Record], what: &str) -> (usize, bool) {
     let (mut from, mut expected, mut lost) = (Seq(0), 0, 0);
@@ -137,7 +85,7 @@ fn damage_is_named_and_all_else_is_whole() {
     for round in 0..damages {
         let state = place.path().join(round.to_string());
         copy(pristine.path(), &state);
-        let (what, one_bit) = damage(&state, &mut dice);
+        let (what, one_bit) = damage(&state, 3, &mut dice);
         let opened = Meta::open(&state, &options()).and_then(|meta| Ok((meta, SegmentStore::open(&state, options())?)));
         let (meta, log) = match opened {
             Ok(opened) => opened,

@@ -104,7 +104,7 @@ fn what_was_acknowledged_survives_every_power_loss() {
         .output()
         .unwrap();
     assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
-    let ops = image::read(&trace);
+    let (ops, _) = image::read(&trace);
     let syncs = ops.iter().filter(|op| matches!(op, Op::Sync { .. })).count();
     assert!(ops.len() > 1000 && syncs > 100, "{} changes, {syncs} syncs: not everything was recorded", ops.len());
     let mut dice = Dice(9);

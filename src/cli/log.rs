@@ -158,7 +158,7 @@ fn save(setup: &Setup, config: &Config) -> Result<(), StoreDown> {
     let meta = Meta::open(state, &options)?;
     let store = SegmentStore::open(state, options)?;
     store.salvage()?;
-    boot(&store, &meta, Vec::new(), store.is_tail_unknown())?;
+    boot(&store, &meta, Vec::new(), store.is_tail_unknown(), false)?;
     store.tail_is_named()?;
     store.close()
 }

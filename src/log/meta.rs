@@ -7,6 +7,7 @@
 
 mod fleets;
 mod renew;
+mod summaries;
 
 use super::{
     Options, StoreDown,
@@ -160,12 +161,6 @@ impl MetaBatch {
         self
     }
 
-    /// Keeps a session's summary (JSON, derived from its log).
-    #[must_use]
-    pub fn save_summary(self, id: SessionId, json: &[u8]) -> MetaBatch {
-        self.put(name(SUMMARY, id), json.to_vec())
-    }
-
     /// Keeps a turn (JSON, derived).
     #[must_use]
     pub fn put_turn(self, id: SessionId, turn: u64, json: &[u8]) -> MetaBatch {
@@ -277,11 +272,6 @@ impl Meta {
     /// One session.
     pub fn session(&self, id: SessionId) -> Result<Option<SessionMeta>, StoreDown> {
         entry::get(&self.table, &name(SESSION, id))?.map(|value| parse_session(&self.table, &value)).transpose()
-    }
-
-    /// A session's summary.
-    pub fn summary(&self, id: SessionId) -> Result<Option<Bytes>, StoreDown> {
-        Ok(entry::get(&self.table, &name(SUMMARY, id))?.map(Bytes::from))
     }
 
     /// A turn.

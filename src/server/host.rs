@@ -92,7 +92,7 @@ pub fn store_options(config: &Config) -> Options {
     }
 }
 
-fn open(paths: &Paths, config: &Config, found: Vec<Found>) -> Result<Opened, StoreDown> {
+fn open(paths: &Paths, config: &Config, found: Vec<Found>, kept: bool) -> Result<Opened, StoreDown> {
     cgroup::sweep();
     // sessions that live wait for us; their last host wrote a moment ago
     let options = Options { fresh_segment: found.is_empty(), ..store_options(config) };
@@ -103,7 +103,7 @@ fn open(paths: &Paths, config: &Config, found: Vec<Found>) -> Result<Opened, Sto
     let store = Arc::new(SegmentStore::open(&paths.state, options)?);
     tracing::debug!(took = ?began.elapsed(), "the store is open");
     reached("store open");
-    let (births, orphans) = boot(&*store, &meta, found, store.is_tail_unknown())?;
+    let (births, orphans) = boot(&*store, &meta, found, store.is_tail_unknown(), kept)?;
     let fleets = load_fleets(&meta)?;
     tracing::debug!(took = ?began.elapsed(), "the sessions are known");
     store.tail_is_named()?;
@@ -135,7 +135,7 @@ fn serve(paths: &Paths, config: Config, link: Link, handover: Handover, origin: 
     reached("terminals taken");
     link.adopted();
     tracing::debug!(generation, held, took = ?began.elapsed(), "the terminals are read");
-    let opened = open(paths, &config, found).map_err(|e| e.to_string())?;
+    let opened = open(paths, &config, found, generation > 1).map_err(|e| e.to_string())?;
     reached("sessions known");
     let adopted: HashSet<SessionId> = opened.births.iter().filter(|b| b.adopted.is_some()).map(|b| b.meta.id).collect();
     interim.keep_only(|id| adopted.contains(&id));

@@ -86,7 +86,7 @@ pub struct SessionActor {
     pub(super) owed: VecDeque<Event>,
     pub(super) ending: Option<Ending>,
     pub(super) reason: Option<String>,
-    saved: Saved,
+    pub(super) saved: Saved,
     /// An exit that was heard of before the run was known to have started.
     pub(super) exit_at_birth: Option<Status>,
     /// What a crash may have left of its processes.
@@ -127,9 +127,11 @@ const SAVE_WITHIN: Duration = Duration::from_secs(10);
 const TIDY: Duration = Duration::from_secs(1);
 
 /// Up to where the summary was saved.
-struct Saved {
+pub(super) struct Saved {
     seq: Seq,
     output: u64,
+    /// It may say that the session rests.
+    pub(super) rests: bool,
     /// A timer is set that saves it.
     is_timed: bool,
 }
@@ -146,7 +148,7 @@ impl SessionActor {
         let typist = Typist::new(sum.turn.as_ref().map_or(0, |t| t.turn), services.tuning.enter_delay);
         SessionActor {
             clock: Rc::new(Clock::from(sum.at.log)),
-            saved: Saved { seq: sum.seq, output: sum.output, is_timed: false },
+            saved: Saved { seq: sum.seq, output: sum.output, rests: sum.rests, is_timed: false },
             typist,
             tickets: Tickets::default(),
             modes: Modes::default(),
@@ -231,16 +233,21 @@ impl SessionActor {
         self.save_summary_soon(ctx);
     }
 
-    pub(super) fn save_summary(&mut self) {
-        if self.note(|batch, id| Some(batch.save_summary(id, &serde_json::to_vec(&self.sum).ok()?))) {
+    /// True when it was taken.
+    pub(super) fn save_summary(&mut self) -> bool {
+        self.sum.rests = self.is_at_rest();
+        let taken = self.note(|batch, id| Some(batch.save_summary(id, &serde_json::to_vec(&self.sum).ok()?)));
+        if taken {
             (self.saved.seq, self.saved.output) = (self.sum.seq, self.sum.output);
+            self.saved.rests |= self.sum.rests;
         }
+        taken
     }
 
     fn save_summary_soon(&mut self, ctx: &mut Context<Self>) {
         let (records, output) = (self.sum.seq.0 - self.saved.seq.0, self.sum.output - self.saved.output);
-        if records >= SAVE_RECORDS || output >= SAVE_EACH {
-            return self.save_summary();
+        if (records >= SAVE_RECORDS || output >= SAVE_EACH) && self.save_summary() {
+            return;
         }
         if records > 0 && !std::mem::replace(&mut self.saved.is_timed, true) {
             ctx.run_later(SAVE_WITHIN, |act, ctx| {
@@ -317,6 +324,7 @@ impl Actor for SessionActor {
         self.pump_typing(ctx);
         self.catch_up(ctx);
         self.save_keys(ctx);
+        self.save_summary_soon(ctx); // what the last host lost is said once
         self.watch(ctx);
         self.answering.begin_at(self.sum.output);
         self.answer_queries(ctx); // asked while nobody could answer
@@ -360,10 +368,15 @@ impl Handler<Now> for SessionActor {
 }
 
 impl Handler<Resize> for SessionActor {
-    type Result = Result<(), ApiError>;
+    type Result = ResponseFuture<Result<(), ApiError>>;
 
     fn handle(&mut self, Resize(size): Resize, _: &mut Context<Self>) -> Self::Result {
-        self.resize(size)
+        let resized = self.resize(size);
+        let durable = self.when_durable(self.sum.seq);
+        Box::pin(async move {
+            resized?;
+            durable.await
+        })
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Birth {
     pub sum: Summary,
     /// The last record in the store.
     pub stored: Seq,
+    /// No record was made behind what is stored, in the ring or the summary: nothing can be lost.
+    pub settled: bool,
     /// The process that runs, or ran until just now.
     pub adopted: Option<Adoption>,
 }
@@ -74,18 +76,18 @@ impl Birth {
     /// A new session.
     pub fn new(meta: SessionMeta) -> Birth {
         let sum = Summary::new(meta.spec.size);
-        Birth { meta, sum, stored: Seq(0), adopted: None }
+        Birth { meta, sum, stored: Seq(0), settled: true, adopted: None }
     }
 
     /// The actor, on the thread where it will live, with a new feed that begins at `stored`. Where it ends without a word
     /// through `alive`, it has panicked.
     pub fn into_actor(self, services: Services, feed: Arc<Feed>, alive: oneshot::Sender<()>) -> SessionActor {
-        let Birth { meta, sum, adopted, .. } = self;
+        let Birth { meta, sum, settled, adopted, .. } = self;
         services.writer.attach(&feed);
         let mut actor = SessionActor::resting(meta, services, sum, feed, alive);
         match adopted {
             Some(adoption) => actor.adopt(adoption),
-            None => actor.mourn(),
+            None => actor.mourn(settled),
         }
         actor
     }
@@ -144,15 +146,16 @@ impl SessionActor {
         }
     }
 
-    /// A session whose process nobody holds any more, though its log says that it runs: the machine or the keeper and
-    /// the host went down. What was in its ring is lost, and said. [`SessionActor::catch_up`] decides what follows.
-    fn mourn(&mut self) {
+    /// A session of which nobody holds a terminal or a ring. Where its log says that it runs, or it isn't known to be `settled`,
+    /// the machine or the keeper and the host went down: what was in its ring, or not yet on disk, is lost, and said, whatever
+    /// it was about. [`SessionActor::catch_up`] decides what follows.
+    fn mourn(&mut self, settled: bool) {
         self.reason = self.why_failed();
-        if !matches!(self.sum.phase, Phase::Running { .. } | Phase::Starting) {
-            return;
+        self.lost = matches!(self.sum.phase, Phase::Running { .. });
+        if self.lost || self.sum.phase == Phase::Starting {
+            self.orphans = Some(self.remains());
         }
-        self.orphans = Some(self.remains());
-        if self.sum.phase == Phase::Starting {
+        if settled {
             return;
         }
         let (last, room) = (self.sum.seq, self.meta.ring_records.max(1) + UNSYNCED);
@@ -161,7 +164,6 @@ impl SessionActor {
         let record = Record { seq: Seq(last.0 + room + 1), kind, at: self.clock.stamp(), body };
         self.sum.apply(&record);
         self.feed.push(record);
-        self.lost = true;
     }
 
     /// Why an ended session counts as failed, from what is kept of it.

@@ -7,7 +7,7 @@ use super::actor::SessionActor;
 use super::messages::{End, EndWithHost};
 use super::stage::Stage;
 use super::summary::Phase;
-use crate::log::{Desired, MetaBatch};
+use crate::log::Desired;
 use crate::model::{Event, RestartMode, Status};
 use crate::pty::tree::{self, Manner, Target};
 use crate::wire::{ApiError, Code};
@@ -104,10 +104,14 @@ impl SessionActor {
     }
 
     fn begin_ending(&mut self, msg: End, ctx: &mut Context<Self>) {
-        let wish = (!msg.for_restart && self.meta.desired != Desired::Ended).then(|| {
+        let mut wish = match self.restart_is_due() {
+            Some(_) if !msg.for_restart => self.end_rest(), // that it isn't restarted will be a record
+            _ => None,
+        };
+        if !msg.for_restart && self.meta.desired != Desired::Ended {
             self.meta.desired = Desired::Ended;
-            MetaBatch::new().put_session(&self.meta)
-        });
+            wish = Some(wish.unwrap_or_default().put_session(&self.meta));
+        }
         if let Some(ending) = &mut self.ending {
             ending.under_way += 1;
             ending.tree_gone = None;
@@ -170,6 +174,7 @@ impl SessionActor {
         if let Phase::Restarting { .. } | Phase::Ended { last: false, .. } = self.sum.phase {
             let status = self.sum.status.unwrap_or(Status::Unknown);
             self.put_surely(Event::Exited { run: self.sum.run, status, last: true });
+            self.save_summary();
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod member;
 pub mod messages;
 mod picture;
 mod reading;
+mod rest;
 mod running;
 pub mod screen;
 mod stage;

@@ -125,7 +125,8 @@ impl SessionActor {
             return;
         }
         ctx.run_later(REOPENED, move |act, ctx| {
-            if act.io.as_ref().is_some_and(|io| io.run == run && io.closed) {
+            // what is over and closed rests
+            if act.stage != Stage::Idle && act.io.as_ref().is_some_and(|io| io.run == run && io.closed) {
                 act.read_a_turn(ctx);
             }
         });

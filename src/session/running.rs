@@ -13,7 +13,7 @@ use super::stage::Stage;
 use super::summary::Phase;
 use crate::failpoint::reached;
 use crate::keeper::{SpawnError, SpawnRun, Spawned};
-use crate::log::{Desired, MetaBatch};
+use crate::log::Desired;
 use crate::model::{Event, Seq, Spec, Status};
 use crate::policy::{self, Decision};
 use crate::pty::shim::{ShimSpec, SpawnStep};
@@ -69,7 +69,11 @@ impl SessionActor {
         self.meta.boot = self.services.boot.as_deref().map(str::to_owned);
         self.reason = None;
         self.judged = None;
-        let wish = (self.meta != known).then(|| MetaBatch::new().put_session(&self.meta));
+        let wish = self.end_rest();
+        let wish = match self.meta != known {
+            true => Some(wish.unwrap_or_default().put_session(&self.meta)),
+            false => wish,
+        };
         let drained = self.when_durable(self.sum.seq); // the last run's ring may go
         let (id, writer) = (self.meta.id, self.services.writer.clone());
         let (keeper, last_run) = (self.services.keeper.clone(), self.sum.run);
@@ -286,6 +290,9 @@ impl SessionActor {
             && self.stage == Stage::Idle;
         if over && self.owed.is_empty() {
             self.io = None;
+            if !self.sum.rests {
+                self.save_summary(); // of one whose terminal was held for longer than its run
+            }
             let (keeper, id) = (self.services.keeper.clone(), self.meta.id);
             let dropped = async move {
                 keeper.drop_session(id).await;

@@ -157,6 +157,10 @@ pub struct Summary {
     pub restarts: u32,
     /// Bytes of output in all.
     pub output: u64,
+    /// Saved while nothing wrote to the session: no record came behind this one, seen by readers or not, until a later
+    /// summary took that back.
+    #[serde(default)]
+    pub rests: bool,
     trail: VecDeque<(Seq, u64)>,
 }
 
@@ -188,6 +192,7 @@ impl Summary {
             restarts_at: VecDeque::new(),
             restarts: 0,
             output: 0,
+            rests: false,
             trail: VecDeque::new(),
         }
     }
@@ -205,6 +210,7 @@ impl Summary {
         self.seq = record.seq;
         self.at.wall = record.at.wall;
         self.at.log = self.at.log.max(record.at.log);
+        self.rests &= record.kind == Kind::Gap; // that says what is lost; it is nothing that came
         if record.kind == Kind::Output {
             self.output_came(record);
             return None;

@@ -6,7 +6,7 @@ use crate::keeper::Held;
 use crate::log::{EventLog, Meta, MetaBatch, SessionMeta, StoreDown};
 use crate::model::{Event, GapReason, InputText, MIB, Record, Seq, SessionId, Stamp, Step, Wall};
 use crate::pty::tree;
-use crate::session::summary::{PendingInput, Summary};
+use crate::session::summary::{PendingInput, Phase, Summary};
 use crate::session::{Adoption, Birth, Found, Unfinished, known_to_keeper};
 use std::collections::HashMap;
 
@@ -19,12 +19,14 @@ const UNKNOWN: u64 = 1 << 32;
 const MAX_PARTS: usize = 1024;
 
 /// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds them and
-/// they have been ended here. `tail_unknown`: the store may have lost its newest records without a trace.
+/// they have been ended here. `tail_unknown`: the store may have lost its newest records without a trace. `kept`: the keeper has
+/// outlived the last host, so that no ring is lost.
 pub fn boot(
     store: &dyn EventLog,
     meta: &Meta,
     found: Vec<Found>,
     tail_unknown: bool,
+    kept: bool,
 ) -> Result<(Vec<Birth>, Vec<SessionId>), StoreDown> {
     let mut held: HashMap<SessionId, Found> = found.into_iter().map(|found| (found.held.id, found)).collect();
     let (mut births, mut orphans) = (Vec::new(), Vec::new());
@@ -38,7 +40,7 @@ pub fn boot(
         let held = held.remove(&session.id);
         match (session.removed, held) {
             (false, held) => {
-                let (birth, turns) = birth(store, meta, session, held, Some(tail_unknown))?;
+                let (birth, turns) = birth(store, meta, session, held, Some(tail_unknown), kept)?;
                 meta.apply(&turns)?;
                 births.push(birth);
             }
@@ -62,13 +64,14 @@ fn end_orphan(held: &Held) -> SessionId {
 /// One session, and the turns to be kept in `meta` with it.
 ///
 /// `tail_unknown`: as in [`boot`], which names what is lost at the end of the log. None where a writer may be at work, and then
-/// nothing is written: what is missing in the store is on its way there.
+/// nothing is written: what is missing in the store is on its way there. `kept`: as there.
 pub(super) fn birth(
     store: &dyn EventLog,
     meta: &Meta,
     session: SessionMeta,
     found: Option<Found>,
     tail_unknown: Option<bool>,
+    kept: bool,
 ) -> Result<(Birth, MetaBatch), StoreDown> {
     let id = session.id;
     let stored = store.last(id)?.unwrap_or_default();
@@ -87,6 +90,7 @@ pub(super) fn birth(
         Some(unknown) => name_loss(store, &session, stored, ring, saved.as_ref(), unknown)?,
         None => stored,
     };
+    let rested = saved.as_ref().is_some_and(|sum| sum.rests);
     let saved = saved.filter(|sum| sum.seq <= newest.max(stored));
     let mut sum = saved.unwrap_or_else(|| Summary::new(session.spec.size));
     let mut turns = MetaBatch::new();
@@ -119,7 +123,14 @@ pub(super) fn birth(
         }
         None => None,
     };
-    Ok((Birth { meta: session, sum, stored, adopted }, turns))
+    let runs = matches!(sum.phase, Phase::Running { .. });
+    let settled = adopted.is_none() && !runs && (sum.rests || kept);
+    if settled != rested {
+        sum.rests = settled; // said at the next start, too
+        turns = turns.save_summary(id, &serde_json::to_vec(&sum).unwrap_or_default());
+        turns = if settled { turns } else { turns.durably() }; // what is read of it from here on has to be accounted for
+    }
+    Ok((Birth { meta: session, sum, stored, settled, adopted }, turns))
 }
 
 /// Where the store has lost its newest records, a gap behind what it has: so that no number is given twice. The last record

@@ -67,7 +67,7 @@ async fn make_again(entry: Entry, services: Services) -> Result<Option<Birth>, S
     let held = services.keeper.held(entry.id).await.map_err(|e| e.to_string())?.map(Found::at_rest);
     let (store, meta) = (services.store, services.meta);
     let born = tokio::task::spawn_blocking(move || match meta.session(entry.id)?.filter(|known| !known.removed) {
-        Some(known) => birth(&*store, &meta, known, held, None).map(Some),
+        Some(known) => birth(&*store, &meta, known, held, None, true).map(Some),
         None => Ok(None),
     });
     let Some((birth, turns)) = born.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())? else {

@@ -1,14 +1,11 @@
 //! From recorded changes of files to what a disk may hold after a power loss at some moment.
 //!
-//! Of a file, what was synced is there; of later writes each may be there, be missing, or be torn at a sector. Names
-//! (created, renamed, removed) are there up to the last sync of a folder at least, and then up to some later one.
+//! Of a file, what was synced is there; of later writes each may be there, be missing, or be torn at a sector. The names in a
+//! folder (created, renamed, removed) are there up to its last sync at least, and then up to some later change; a folder knows
+//! nothing of another one's syncs, and what stands in a folder without a name is not there.
 
 use super::store::Dice;
-use std::{
-    collections::HashMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 const SECTOR: u64 = 512;
 
@@ -23,11 +20,11 @@ pub(crate) enum Op {
     Unlink { path: String },
 }
 
-/// Reads the recorder's log.
-pub(crate) fn read(log: &Path) -> Vec<Op> {
+/// Reads the recorder's log: the changes, and where in it each one ends.
+pub(crate) fn read(log: &Path) -> (Vec<Op>, Vec<u64>) {
     let bytes = fs::read(log).unwrap();
     let mut rest = &bytes[..];
-    let mut ops = Vec::new();
+    let (mut ops, mut ends) = (Vec::new(), Vec::new());
     while rest.len() >= 32 {
         let word = |i: usize| u64::from_ne_bytes(rest[i * 8..i * 8 + 8].try_into().unwrap());
         let (op, path_len, at, len) = (word(0), word(1) as usize, word(2), word(3) as usize);
@@ -37,6 +34,7 @@ pub(crate) fn read(log: &Path) -> Vec<Op> {
         let path = String::from_utf8(rest[32..32 + path_len].to_vec()).unwrap();
         let data = rest[32 + path_len..32 + path_len + len].to_vec();
         rest = &rest[32 + path_len + len..];
+        ends.push((bytes.len() - rest.len()) as u64);
         ops.push(match op {
             1 => Op::Write { path, at, data },
             2 => Op::Truncate { path, size: at },
@@ -47,17 +45,25 @@ pub(crate) fn read(log: &Path) -> Vec<Op> {
             _ => Op::Unlink { path },
         });
     }
-    ops
+    (ops, ends)
 }
 
 /// What can be under a name.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Node {
     File(usize),
-    Folder,
+    Folder(usize),
 }
 
-type Names = HashMap<String, Node>;
+type Names = BTreeMap<String, Node>;
+/// A folder and a name in it.
+type Place = (usize, String);
+
+/// A change of names: what was at a place is there no more, and where it is now.
+struct Change {
+    from: Option<Place>,
+    to: Option<(Place, Node)>,
+}
 
 #[derive(Default)]
 struct File {
@@ -65,54 +71,129 @@ struct File {
     pending: Vec<(Option<Vec<u8>>, u64)>, // data at a place, or a size
 }
 
-/// The disk after the first `moment` changes and a power loss, written under `to` (for `from` in the names).
-pub(crate) fn make(ops: &[Op], from: &str, to: &Path, dice: &mut Dice) {
-    let mut files: Vec<File> = Vec::new();
-    let mut names: Names = HashMap::new();
-    let mut changes: Vec<(Op, Option<usize>)> = Vec::new();
-    let mut durable = 0;
-    for op in ops {
+/// All that was there, as its programs saw it, and what of it is on disk for sure.
+struct Disk {
+    files: Vec<File>,
+    folders: Vec<Names>,
+    changes: Vec<Change>,
+    /// Of each folder: so many of all changes are durable where they are its own.
+    durable: Vec<usize>,
+}
+
+impl Disk {
+    fn find(&self, path: &str) -> Option<Node> {
+        let parts = path.split('/').filter(|part| !part.is_empty());
+        parts.into_iter().try_fold(Node::Folder(0), |node, part| match node {
+            Node::Folder(n) => self.folders[n].get(part).copied(),
+            Node::File(_) => None,
+        })
+    }
+
+    /// Where a path's last name stands. None in a folder that isn't there.
+    fn place(&self, path: &str) -> Option<Place> {
+        let (folder, name) = path.rsplit_once('/')?;
+        match self.find(folder)? {
+            Node::Folder(n) => Some((n, name.to_owned())),
+            Node::File(_) => None,
+        }
+    }
+
+    fn change(&mut self, from: Option<&str>, to: Option<(&str, Node)>) {
+        let from = from.and_then(|path| self.place(path));
+        let to = to.and_then(|(path, node)| Some((self.place(path)?, node)));
+        let change = Change { from, to };
+        change.apply(&mut self.folders);
+        self.changes.push(change);
+    }
+
+    fn take(&mut self, op: &Op, root: &str) {
+        let inside = |path: &str| path.strip_prefix(root).expect("in the recorded folder").to_owned();
         match op {
-            Op::Write { path, at, data } => {
-                if let Some(Node::File(n)) = names.get(path) {
-                    files[*n].pending.push((Some(data.clone()), *at));
-                }
-            }
-            Op::Truncate { path, size } => {
-                if let Some(Node::File(n)) = names.get(path) {
-                    files[*n].pending.push((None, *size));
-                }
-            }
-            Op::Sync { path } => match names.get(path) {
+            Op::Write { path, at, data } => self.wrote(&inside(path), (Some(data.clone()), *at)),
+            Op::Truncate { path, size } => self.wrote(&inside(path), (None, *size)),
+            Op::Sync { path } => match self.find(&inside(path)) {
                 Some(Node::File(n)) => {
-                    let file = &mut files[*n];
+                    let file = &mut self.files[n];
                     let pending = std::mem::take(&mut file.pending);
                     pending.into_iter().for_each(|(data, at)| apply(&mut file.synced, data.as_deref(), at));
                 }
-                _ => durable = changes.len(),
+                Some(Node::Folder(n)) => self.durable[n] = self.changes.len(),
+                None => {} // removed meanwhile
             },
-            name => {
-                let made = matches!(name, Op::Create { .. }).then(|| {
-                    files.push(File::default());
-                    files.len() - 1
-                });
-                rename(&mut names, name, made);
-                changes.push((name.clone(), made));
+            Op::Create { path } => {
+                self.files.push(File::default());
+                self.change(None, Some((&inside(path), Node::File(self.files.len() - 1))));
+            }
+            Op::Folder { path } if inside(path).is_empty() => {} // the folder itself
+            Op::Folder { path } => {
+                self.folders.push(Names::new());
+                self.durable.push(0);
+                self.change(None, Some((&inside(path), Node::Folder(self.folders.len() - 1))));
+            }
+            Op::Unlink { path } => self.change(Some(&inside(path)), None),
+            Op::Rename { from, to } => {
+                let (from, to) = (inside(from), inside(to));
+                if let Some(node) = self.find(&from) {
+                    self.change(Some(&from), Some((&to, node)));
+                }
             }
         }
     }
-    let kept = durable + dice.roll((changes.len() - durable) as u64 + 1) as usize;
-    let mut names = Names::new();
-    changes[..kept].iter().for_each(|(op, made)| rename(&mut names, op, *made));
-    let place = |name: &str| -> PathBuf { to.join(name.strip_prefix(from).unwrap().trim_start_matches('/')) };
-    for (name, _) in names.iter().filter(|(_, node)| matches!(node, Node::Folder)) {
-        fs::create_dir_all(place(name)).unwrap();
+
+    fn wrote(&mut self, path: &str, write: (Option<Vec<u8>>, u64)) {
+        if let Some(Node::File(n)) = self.find(path) {
+            self.files[n].pending.push(write);
+        }
     }
-    for (name, node) in &names {
-        let Node::File(n) = node else { continue };
-        let mut bytes = files[*n].synced.clone();
+}
+
+impl Change {
+    fn apply(&self, folders: &mut [Names]) {
+        if let Some((folder, name)) = &self.from {
+            folders[*folder].remove(name);
+        }
+        if let Some(((folder, name), node)) = &self.to {
+            folders[*folder].insert(name.clone(), *node);
+        }
+    }
+
+    /// A rename is in both folders or in none.
+    fn is_kept(&self, n: usize, kept: &[usize]) -> bool {
+        let folders = self.from.iter().chain(self.to.iter().map(|(place, _)| place)).map(|(folder, _)| *folder);
+        folders.into_iter().any(|folder| n < kept[folder])
+    }
+}
+
+/// The disk after these changes and a power loss, written into the folder `to` (for `from` in the names).
+pub(crate) fn make(ops: &[Op], from: &str, to: &Path, dice: &mut Dice) {
+    let mut disk = Disk { files: Vec::new(), folders: vec![Names::new()], changes: Vec::new(), durable: vec![0] };
+    ops.iter().for_each(|op| disk.take(op, from));
+    let all = disk.changes.len();
+    let kept: Vec<usize> = disk.durable.iter().map(|at| at + dice.roll((all - at) as u64 + 1) as usize).collect();
+    let mut folders = vec![Names::new(); disk.folders.len()];
+    let changes = disk.changes.iter().enumerate().filter(|(n, change)| change.is_kept(*n, &kept));
+    changes.for_each(|(_, change)| change.apply(&mut folders));
+    write(&folders, 0, &disk.files, to, dice);
+}
+
+fn write(folders: &[Names], folder: usize, files: &[File], to: &Path, dice: &mut Dice) {
+    for (name, node) in &folders[folder] {
+        let place = to.join(name);
+        match node {
+            Node::Folder(n) => {
+                fs::create_dir(&place).unwrap();
+                write(folders, *n, files, &place, dice);
+            }
+            Node::File(n) => fs::write(place, files[*n].after(dice)).unwrap(),
+        }
+    }
+}
+
+impl File {
+    fn after(&self, dice: &mut Dice) -> Vec<u8> {
+        let mut bytes = self.synced.clone();
         let all = dice.roll(4); // 0: none of the later writes, 1: all, else each by itself
-        for (data, at) in &files[*n].pending {
+        for (data, at) in &self.pending {
             match (all, dice.roll(3), data) {
                 (0, ..) | (2.., 0, _) => {}
                 (2.., 1, Some(data)) => {
@@ -122,8 +203,7 @@ pub(crate) fn make(ops: &[Op], from: &str, to: &Path, dice: &mut Dice) {
                 (_, _, data) => apply(&mut bytes, data.as_deref(), *at),
             }
         }
-        fs::create_dir_all(place(name).parent().unwrap()).unwrap();
-        fs::write(place(name), bytes).unwrap();
+        bytes
     }
 }
 
@@ -135,22 +215,5 @@ fn apply(bytes: &mut Vec<u8>, data: Option<&[u8]>, at: u64) {
             bytes.resize(bytes.len().max(at + data.len()), 0);
             bytes[at..at + data.len()].copy_from_slice(data);
         }
-    }
-}
-
-fn rename(names: &mut Names, op: &Op, made: Option<usize>) {
-    match op {
-        Op::Create { path } => drop(names.insert(path.clone(), Node::File(made.unwrap()))),
-        Op::Folder { path } => drop(names.insert(path.clone(), Node::Folder)),
-        Op::Unlink { path } => drop(names.remove(path)),
-        Op::Rename { from, to } => {
-            let inside = format!("{from}/");
-            let moved: Vec<String> = names.keys().filter(|n| *n == from || n.starts_with(&inside)).cloned().collect();
-            for name in moved {
-                let node = names.remove(&name).unwrap();
-                names.insert(format!("{to}{}", &name[from.len()..]), node);
-            }
-        }
-        _ => {}
     }
 }

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses some of it")]
 #![allow(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
+pub(crate) mod damage;
+
 use bytes::Bytes;
 use std::io::Write;
 use termalive::{
