@@ -4,8 +4,9 @@ use crate::{
     Result,
     agains::Again,
     args::Args,
+    both,
     chats::Chat,
-    checks::{adoption, beats, bytes_in, check_status, leftovers},
+    checks::{Adoption, beats, bytes_in, check_status, idle_reads, leftovers},
     dice::Dice,
     floods::Flood,
     host::{HANG, Host, LOOK, give_up, pause, wait_for},
@@ -46,15 +47,12 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
     let args = Args::parse(words)?;
     prove()?;
     let host = Host::new(args.binary.clone(), &args.folder)?;
-    if args.reloads.is_some() && host.ok(&["reload", "--help"]).is_err() {
-        return Err("--reloads: this termalive has no reload".into());
-    }
     println!("seed {}", args.seed);
     let oracle = Oracle::new(File::create(args.folder.join("diary"))?);
     let begun = Instant::now();
     let outcome =
         host.ok(&["start", "-d"]).and_then(|_| Mix::begin(&host, &args)).map(|mix| mix.torture(&host, &oracle, &args));
-    let (fallen, beats) = match outcome {
+    let (fallen, reads) = match outcome {
         Ok(fallen) => fallen,
         Err(why) => {
             host.end_all();
@@ -62,9 +60,10 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
         }
     };
     let log_bytes = bytes_in(&host.home);
+    both::rounds(&host, &oracle, &args);
     end(&host, &oracle);
     let hits = fallen.iter().filter(|fallen| is_host_kill(&fallen.blow));
-    let adoptions = hits.filter_map(|fallen| adoption(&beats, fallen.at_us)).collect();
+    let adoptions = hits.filter_map(|fallen| reads.after(fallen.at_us)).collect();
     let sessions = FLOODS + CHATS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
     let measured = Measured { args: &args, fallen: &fallen, adoptions, length: begun.elapsed(), sessions, log_bytes };
     print!("{}", measured.text(&oracle));
@@ -109,7 +108,7 @@ impl Mix {
             beat.map_or(Ok(()), |which| mix.beat(host, BEATS[which]))?;
             if n < args.sessions {
                 let name = format!("idle-{n}");
-                host.new_session(&name, &[], &["cat".to_owned()])?;
+                host.new_session(&name, &[], &host.program("idle", &name, args.seed.wrapping_add(n), &[]))?;
                 mix.idle.push(name);
             }
         }
@@ -138,8 +137,8 @@ impl Mix {
         Ok(())
     }
 
-    /// Blows and mix until the plan or the time is over; then all checks. What fell, and when the beats were read.
-    fn torture(self, host: &Host, oracle: &Oracle, args: &Args) -> (Vec<Fallen>, Vec<Vec<u64>>) {
+    /// Blows and mix until the plan or the time is over; then all checks. What fell, and when terminals were read.
+    fn torture(self, host: &Host, oracle: &Oracle, args: &Args) -> (Vec<Fallen>, Adoption) {
         let done = AtomicBool::new(false);
         let Mix { floods, beats: beating, chats, agains, idle } = self;
         let fallen = thread::scope(|scope| {
@@ -174,7 +173,7 @@ impl Mix {
             parts
         });
         if !oracle.cases().is_empty() {
-            return (fallen, Vec::new());
+            return (fallen, Adoption::default());
         }
         agains.iter().for_each(|again| again.check(host, oracle));
         let mut spots = Dice::new(args.seed, "last spots");
@@ -184,7 +183,8 @@ impl Mix {
             (0..5).for_each(|_| flood.spot(host, oracle, &mut spots));
         }
         still_idle(host, oracle, &idle);
-        (fallen, beating.iter().map(|beat| beats(host, oracle, &beat.name)).collect())
+        let beats = beating.iter().map(|beat| beats(host, oracle, &beat.name)).collect();
+        (fallen, Adoption { beats, idle: idle.iter().map(|name| idle_reads(host, oracle, name)).collect() })
     }
 }
 
