@@ -22,11 +22,11 @@ pub(crate) struct Chat {
 }
 
 /// A text and what was said about it.
-struct Sent {
-    text: String,
-    key: Option<String>,
+pub(crate) struct Sent {
+    pub(crate) text: String,
+    pub(crate) key: Option<String>,
     /// Its place in the log, where it was acknowledged; else it may have been typed or not.
-    receipt: Option<Value>,
+    pub(crate) receipt: Option<Value>,
 }
 
 impl Chat {
@@ -218,34 +218,8 @@ impl Chat {
                 oracle.broke(Broken::Lost, why.to_string());
             }
         }
-        self.check_heard(host, oracle);
+        check_heard(&self.name, &self.sent, host, oracle);
         self.check_log(host, oracle);
-    }
-
-    /// Each acknowledged text was heard once and in its turn, each doubtful one at most once, and nothing else.
-    fn check_heard(&self, host: &Host, oracle: &Oracle) {
-        let heard = journal(&host.work, &self.name);
-        let mut next = 0;
-        for sent in &self.sent {
-            let times = heard.iter().filter(|line| **line == sent.text).count();
-            let place = heard.iter().skip(next).position(|line| *line == sent.text).map(|place| place + next);
-            match (times, &sent.receipt, place) {
-                (1, _, Some(place)) => next = place + 1,
-                (0, None, _) => {}
-                (0, Some(receipt), _) => {
-                    oracle.broke(Broken::Lost, format!("{} never heard {:?}: {receipt}", self.name, sent.text));
-                }
-                (1, ..) => oracle.broke(Broken::Twice, format!("{} heard {:?} out of turn", self.name, sent.text)),
-                _ => oracle.broke(Broken::Twice, format!("{} heard {:?} {times} times", self.name, sent.text)),
-            }
-        }
-        let doubtful = || self.sent.iter().filter(|sent| sent.receipt.is_none());
-        for line in &heard {
-            let known = self.sent.iter().any(|sent| sent.text == *line);
-            if !known && !line.is_empty() && !doubtful().any(|sent| sent.text.starts_with(line.as_str())) {
-                oracle.broke(Broken::Twice, format!("{} heard what nobody sent: {line:?}", self.name));
-            }
-        }
     }
 
     fn check_log(&self, host: &Host, oracle: &Oracle) {
@@ -278,6 +252,32 @@ impl Chat {
                     format!("{}: Enter of {receipt} is {:?} times in the log", self.name, done.get(&seq)),
                 );
             }
+        }
+    }
+}
+
+/// Each acknowledged text was heard once and in its turn, each doubtful one at most once, and nothing else.
+pub(crate) fn check_heard(name: &str, all: &[Sent], host: &Host, oracle: &Oracle) {
+    let heard = journal(&host.work, name);
+    let mut next = 0;
+    for sent in all {
+        let times = heard.iter().filter(|line| **line == sent.text).count();
+        let place = heard.iter().skip(next).position(|line| *line == sent.text).map(|place| place + next);
+        match (times, &sent.receipt, place) {
+            (1, _, Some(place)) => next = place + 1,
+            (0, None, _) => {}
+            (0, Some(receipt), _) => {
+                oracle.broke(Broken::Lost, format!("{} never heard {:?}: {receipt}", name, sent.text));
+            }
+            (1, ..) => oracle.broke(Broken::Twice, format!("{} heard {:?} out of turn", name, sent.text)),
+            _ => oracle.broke(Broken::Twice, format!("{} heard {:?} {times} times", name, sent.text)),
+        }
+    }
+    let doubtful = || all.iter().filter(|sent| sent.receipt.is_none());
+    for line in &heard {
+        let known = all.iter().any(|sent| sent.text == *line);
+        if !known && !line.is_empty() && !doubtful().any(|sent| sent.text.starts_with(line.as_str())) {
+            oracle.broke(Broken::Twice, format!("{} heard what nobody sent: {line:?}", name));
         }
     }
 }

@@ -126,7 +126,7 @@ impl Adoption {
         // an idle session tells of it when a row was printed before its terminal was read again
         let waited = |rows: &Vec<(u64, u64)>| {
             let (printed, read) = *rows.get(rows.partition_point(|(_, read)| *read <= at_us + DYING))?;
-            (printed <= at_us + beats || read - printed > WAITED).then_some(read - at_us)
+            (printed <= at_us + beats || read.saturating_sub(printed) > WAITED).then_some(read - at_us)
         };
         let all = self.idle.iter().filter_map(waited).max().unwrap_or(0).max(beats);
         Some(Adopted { beats: Duration::from_micros(beats), all: Duration::from_micros(all) })

@@ -15,6 +15,7 @@ use crate::{
     report::{Measured, is_host_kill},
     shorts::Shorts,
     stream::{Stream, prove},
+    typist::Typist,
 };
 use std::{
     fs::{self, File},
@@ -25,6 +26,7 @@ use std::{
 
 const FLOODS: u64 = 3;
 const CHATS: u64 = 3;
+const TYPISTS: u64 = 1;
 const SHORTS: u64 = 2;
 const AGAINS: u64 = 2;
 /// The sessions by which adoption is measured: made before the idle ones, in their midst, and after them.
@@ -38,6 +40,7 @@ struct Mix {
     floods: Vec<Flood>,
     beats: Vec<Flood>,
     chats: Vec<Chat>,
+    typist: Typist,
     agains: Vec<Again>,
     idle: Vec<String>,
 }
@@ -64,7 +67,7 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
     end(&host, &oracle);
     let hits = fallen.iter().filter(|fallen| is_host_kill(&fallen.blow));
     let adoptions = hits.filter_map(|fallen| reads.after(fallen.at_us)).collect();
-    let sessions = FLOODS + CHATS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
+    let sessions = FLOODS + CHATS + TYPISTS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
     let measured = Measured { args: &args, fallen: &fallen, adoptions, length: begun.elapsed(), sessions, log_bytes };
     print!("{}", measured.text(&oracle));
     let cases = oracle.cases();
@@ -98,7 +101,8 @@ impl Mix {
             host.new_session("filler", &[], &fill)?;
             host.ok(&["wait", "filler", "--exit"])?;
         }
-        let mut mix = Mix { floods: vec![], beats: vec![], chats: vec![], agains: vec![], idle: vec![] };
+        let typist = Typist::begin(host, "attached")?;
+        let mut mix = Mix { floods: vec![], beats: vec![], chats: vec![], typist, agains: vec![], idle: vec![] };
         for n in 0..=args.sessions {
             let beat = match n {
                 0 => Some(0),
@@ -140,7 +144,7 @@ impl Mix {
     /// Blows and mix until the plan or the time is over; then all checks. What fell, and when terminals were read.
     fn torture(self, host: &Host, oracle: &Oracle, args: &Args) -> (Vec<Fallen>, Adoption) {
         let done = AtomicBool::new(false);
-        let Mix { floods, beats: beating, chats, agains, idle } = self;
+        let Mix { floods, beats: beating, chats, typist, agains, idle } = self;
         let fallen = thread::scope(|scope| {
             scope.spawn(|| janitor(host, oracle, &done));
             let dice = |part: &str| Dice::new(args.seed, part);
@@ -158,6 +162,8 @@ impl Mix {
                     let dice = dice(&format!("chat {n}"));
                     parts.spawn(move || chat.talk(host, oracle, dice));
                 }
+                let typing = dice("typist");
+                parts.spawn(move || typist.work(host, oracle, typing));
                 for n in 0..SHORTS {
                     let shorts = Shorts::new(host, oracle, dice(&format!("shorts {n}")), &format!("short-{n}"));
                     parts.spawn(move || shorts.work());

@@ -23,7 +23,7 @@ pub(crate) struct Measured<'a> {
 }
 
 /// What is counted, in the order of the report.
-const COUNTS: [&str; 17] = [
+const COUNTS: [&str; 19] = [
     "host kills",
     "host kills while taking over",
     "keeper kills",
@@ -37,6 +37,8 @@ const COUNTS: [&str; 17] = [
     "readings from a cursor",
     "sends acknowledged",
     "asks",
+    "lines typed while attached",
+    "attached connections that broke",
     "requests repeated under their key",
     "sessions that ended",
     "trees killed",
