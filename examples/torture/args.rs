@@ -4,7 +4,7 @@ use crate::{Result, dice::Dice};
 use std::{path::PathBuf, time::Duration};
 
 pub(crate) const USAGE: &str = "usage: torture --binary TERMALIVE --folder DIR [--minutes N] [--seed N] [--kills N] \
-[--keeper-kills N] [--stops N] [--reloads N] [--sessions N] [--log-mb N] [--pause-ms N] [--markdown FILE]";
+[--keeper-kills N] [--stops N] [--reloads N] [--both-kills N] [--sessions N] [--log-mb N] [--pause-ms N] [--markdown FILE]";
 
 /// See [`USAGE`].
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ pub(crate) struct Args {
     pub(crate) keeper_kills: Option<u64>,
     pub(crate) stops: Option<u64>,
     pub(crate) reloads: Option<u64>,
+    /// Host and keeper at once, after all others.
+    pub(crate) both_kills: Option<u64>,
     /// Sessions that stand idle besides those of the mix.
     pub(crate) sessions: u64,
     /// In the log before it begins.
@@ -40,6 +42,7 @@ pub(crate) enum Blow {
     /// Stopped for so long, then told to go on.
     HostStop(Duration),
     KeeperStop(Duration),
+    /// Another file takes the program's place, then `reload`.
     Reload,
 }
 
@@ -48,7 +51,7 @@ const LONGEST_STOP: Duration = Duration::from_secs(2);
 /// Some of a host are longer than its keeper waits for a sign of life (10 s): then there is another one.
 const PAST_WATCHDOG: Duration = Duration::from_secs(13);
 /// Without counts: of a hundred blows.
-const SHARES: [u64; 3] = [86, 8, 6];
+const SHARES: [u64; 4] = [80, 8, 6, 6];
 
 impl Args {
     pub(crate) fn parse(words: &[String]) -> Result<Args> {
@@ -61,6 +64,7 @@ impl Args {
             keeper_kills: None,
             stops: None,
             reloads: None,
+            both_kills: None,
             sessions: 0,
             log_mb: 0,
             pause: Duration::from_millis(500),
@@ -80,6 +84,7 @@ impl Args {
                 "--keeper-kills" => args.keeper_kills = Some(number()?),
                 "--stops" => args.stops = Some(number()?),
                 "--reloads" => args.reloads = Some(number()?),
+                "--both-kills" => args.both_kills = Some(number()?),
                 "--sessions" => args.sessions = number()?,
                 "--log-mb" => args.log_mb = number()?,
                 "--pause-ms" => args.pause = Duration::from_millis(number()?),
@@ -94,7 +99,7 @@ impl Args {
 
     /// True when the run ends after so many blows, and not at a time.
     pub(crate) fn is_counted(&self) -> bool {
-        [self.kills, self.keeper_kills, self.stops, self.reloads].iter().any(Option::is_some)
+        [self.kills, self.keeper_kills, self.stops, self.reloads, self.both_kills].iter().any(Option::is_some)
     }
 
     /// The blows in their order; without counts they go on for ever.
@@ -107,6 +112,7 @@ impl Args {
                 let blow = match share {
                     n if n < SHARES[0] => host_blow(&mut dice, 4),
                     n if n < SHARES[0] + SHARES[1] => Blow::Keeper,
+                    n if n < SHARES[0] + SHARES[1] + SHARES[2] => Blow::Reload,
                     _ => stop(&mut dice),
                 };
                 Some((dice.up_to(longest), blow))

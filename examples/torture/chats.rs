@@ -17,14 +17,16 @@ pub(crate) struct Chat {
     /// The line driver echoes and holds lines, as in most programs.
     plain: bool,
     sent: Vec<Sent>,
+    /// Nothing is under way: the answer to the last text was read.
+    settled: bool,
 }
 
 /// A text and what was said about it.
-struct Sent {
-    text: String,
-    key: Option<String>,
+pub(crate) struct Sent {
+    pub(crate) text: String,
+    pub(crate) key: Option<String>,
     /// Its place in the log, where it was acknowledged; else it may have been typed or not.
-    receipt: Option<Value>,
+    pub(crate) receipt: Option<Value>,
 }
 
 impl Chat {
@@ -32,7 +34,7 @@ impl Chat {
         let manner = if plain { "plain-chat" } else { "chat" };
         host.new_session(name, &[], &host.program(manner, name, seed, &[]))?;
         host.ok(&["logs", name, "--until", "^ready$", "--timeout", "60s"])?;
-        Ok(Chat { name: name.to_owned(), plain, sent: Vec::new() })
+        Ok(Chat { name: name.to_owned(), plain, sent: Vec::new(), settled: true })
     }
 
     /// Sends and reads replies until the run is over; then looks whether everything stands in the log.
@@ -40,7 +42,8 @@ impl Chat {
         while !oracle.is_over() {
             let text = format!("q{} {:x}", self.sent.len(), dice.next());
             let doubtful = match dice.below(10) {
-                0..4 => self.send_by_command(host, oracle, text),
+                0..3 => self.send_by_command(host, oracle, text),
+                3..6 if self.settled => self.ask(host, oracle, text),
                 _ => self.send_by_key(host, oracle, text, &mut dice),
             };
             if doubtful {
@@ -98,7 +101,34 @@ impl Chat {
         self.refused(oracle, text, Some(key), &first.json(), &String::from_utf8_lossy(&first.body))
     }
 
+    /// `ask --json`: the reply is all that the program said to this text, but for the row that was waited for.
+    fn ask(&mut self, host: &Host, oracle: &Oracle, text: String) -> bool {
+        let rows = answer(&text);
+        let (last, before) = rows.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
+        let output = match host.run(&["ask", &self.name, &text, "--until", &format!("^{last}$"), "--json"]) {
+            Ok(output) => output,
+            Err(why) => {
+                oracle.broke(Broken::Client, format!("ask {} {text}: {why}", self.name));
+                return false;
+            }
+        };
+        if !output.status.success() {
+            let said: Value = serde_json::from_slice(&output.stderr).unwrap_or_default();
+            return self.refused(oracle, text, None, &said, &String::from_utf8_lossy(&output.stderr));
+        }
+        let reply: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        if reply["reply"] != before.join("\n") || reply["complete"] != true || reply["match"] != last {
+            oracle.broke(Broken::Client, format!("ask {} {text}: {reply}, not {before:?} and {last}", self.name));
+        }
+        oracle.count("asks", 1);
+        let receipt = json!({ "turn": reply["turn"], "seq": reply["seq_from"] });
+        self.note(oracle, Sent { text, key: None, receipt: Some(receipt) });
+        self.settled = true;
+        false
+    }
+
     fn note(&mut self, oracle: &Oracle, sent: Sent) {
+        self.settled = false;
         oracle.count("sends acknowledged", u64::from(sent.receipt.is_some()));
         self.sent.push(sent);
     }
@@ -109,6 +139,7 @@ impl Chat {
         }
         oracle.count("sends of which it isn't known", 1);
         self.sent.push(Sent { text, key, receipt: None });
+        self.settled = false;
         true
     }
 
@@ -127,7 +158,7 @@ impl Chat {
 
     /// Waits for the answer to the last text, in one of two ways. Before it may stand what the program still had to say to the
     /// text before.
-    fn read_reply(&self, host: &Host, oracle: &Oracle, dice: &mut Dice) {
+    fn read_reply(&mut self, host: &Host, oracle: &Oracle, dice: &mut Dice) {
         let Some(Sent { text, receipt: Some(receipt), .. }) = self.sent.last() else { return };
         let (turn, rows) = (&receipt["turn"], answer(text));
         let (last, before) = rows.split_last().map_or(("", &[][..]), |(last, before)| (last.as_str(), before));
@@ -139,7 +170,8 @@ impl Chat {
                 let printed = String::from_utf8_lossy(&output.stdout).into_owned();
                 (output.status.success() && printed.ends_with(&(rows.join("\n") + "\n")), output)
             });
-            if !matches!(read, Ok((true, _))) {
+            self.settled = matches!(read, Ok((true, _)));
+            if !self.settled {
                 oracle.broke(Broken::Client, format!("{words:?}: {read:?}"));
             }
             return;
@@ -148,7 +180,8 @@ impl Chat {
         let reply = host.call("GET", &path, None, None);
         let json = reply.as_ref().map(Answer::json).unwrap_or_default();
         let whole = json["reply"].as_str().is_some_and(|reply| reply.ends_with(&before.join("\n")));
-        if !whole || json["complete"] != true {
+        self.settled = whole && json["complete"] == true;
+        if !self.settled {
             oracle.broke(Broken::Client, format!("GET {path}: {:?}", reply.map(|r| String::from_utf8(r.body))));
         }
     }
@@ -185,34 +218,8 @@ impl Chat {
                 oracle.broke(Broken::Lost, why.to_string());
             }
         }
-        self.check_heard(host, oracle);
+        check_heard(&self.name, &self.sent, host, oracle);
         self.check_log(host, oracle);
-    }
-
-    /// Each acknowledged text was heard once and in its turn, each doubtful one at most once, and nothing else.
-    fn check_heard(&self, host: &Host, oracle: &Oracle) {
-        let heard = journal(&host.work, &self.name);
-        let mut next = 0;
-        for sent in &self.sent {
-            let times = heard.iter().filter(|line| **line == sent.text).count();
-            let place = heard.iter().skip(next).position(|line| *line == sent.text).map(|place| place + next);
-            match (times, &sent.receipt, place) {
-                (1, _, Some(place)) => next = place + 1,
-                (0, None, _) => {}
-                (0, Some(receipt), _) => {
-                    oracle.broke(Broken::Lost, format!("{} never heard {:?}: {receipt}", self.name, sent.text));
-                }
-                (1, ..) => oracle.broke(Broken::Twice, format!("{} heard {:?} out of turn", self.name, sent.text)),
-                _ => oracle.broke(Broken::Twice, format!("{} heard {:?} {times} times", self.name, sent.text)),
-            }
-        }
-        let doubtful = || self.sent.iter().filter(|sent| sent.receipt.is_none());
-        for line in &heard {
-            let known = self.sent.iter().any(|sent| sent.text == *line);
-            if !known && !line.is_empty() && !doubtful().any(|sent| sent.text.starts_with(line.as_str())) {
-                oracle.broke(Broken::Twice, format!("{} heard what nobody sent: {line:?}", self.name));
-            }
-        }
     }
 
     fn check_log(&self, host: &Host, oracle: &Oracle) {
@@ -245,6 +252,32 @@ impl Chat {
                     format!("{}: Enter of {receipt} is {:?} times in the log", self.name, done.get(&seq)),
                 );
             }
+        }
+    }
+}
+
+/// Each acknowledged text was heard once and in its turn, each doubtful one at most once, and nothing else.
+pub(crate) fn check_heard(name: &str, all: &[Sent], host: &Host, oracle: &Oracle) {
+    let heard = journal(&host.work, name);
+    let mut next = 0;
+    for sent in all {
+        let times = heard.iter().filter(|line| **line == sent.text).count();
+        let place = heard.iter().skip(next).position(|line| *line == sent.text).map(|place| place + next);
+        match (times, &sent.receipt, place) {
+            (1, _, Some(place)) => next = place + 1,
+            (0, None, _) => {}
+            (0, Some(receipt), _) => {
+                oracle.broke(Broken::Lost, format!("{} never heard {:?}: {receipt}", name, sent.text));
+            }
+            (1, ..) => oracle.broke(Broken::Twice, format!("{} heard {:?} out of turn", name, sent.text)),
+            _ => oracle.broke(Broken::Twice, format!("{} heard {:?} {times} times", name, sent.text)),
+        }
+    }
+    let doubtful = || all.iter().filter(|sent| sent.receipt.is_none());
+    for line in &heard {
+        let known = all.iter().any(|sent| sent.text == *line);
+        if !known && !line.is_empty() && !doubtful().any(|sent| sent.text.starts_with(line.as_str())) {
+            oracle.broke(Broken::Twice, format!("{} heard what nobody sent: {line:?}", name));
         }
     }
 }

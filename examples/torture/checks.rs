@@ -81,16 +81,56 @@ fn micros(ts: &str) -> Option<u64> {
     u64::try_from(time.as_microsecond()).ok()
 }
 
+/// When the rows of an idle session were printed, as they say themselves, and when they were read.
+pub(crate) fn idle_reads(host: &Host, oracle: &Oracle, name: &str) -> Vec<(u64, u64)> {
+    let Some(events) = events(host, oracle, name) else { return Vec::new() };
+    rising(oracle, name, &events);
+    let data = events.iter().filter(|event| event["event"] == "data");
+    let rows = data.filter_map(|event| {
+        let text = String::from_utf8(output(std::slice::from_ref(event))).ok()?;
+        Some((text.lines().next()?.parse().ok()?, micros(event["ts"].as_str()?)?))
+    });
+    rows.collect()
+}
+
+/// When terminals were read.
+#[derive(Default)]
+pub(crate) struct Adoption {
+    /// Of the beating sessions, each.
+    pub(crate) beats: Vec<Vec<u64>>,
+    /// Of the idle ones: printed and read.
+    pub(crate) idle: Vec<Vec<(u64, u64)>>,
+}
+
+/// How long after a blow terminals were read again.
+pub(crate) struct Adopted {
+    /// The slowest of the beating sessions.
+    pub(crate) beats: Duration,
+    /// The slowest of all of which it is known.
+    pub(crate) all: Duration,
+}
+
 /// What a dying host may still read. A new one can't be up so soon.
 const DYING: u64 = 5_000;
+/// A row that waits longer than this waits because nobody reads, and not for its turn on the processor.
+const WAITED: u64 = 100_000;
 
-/// From a blow until the next record was read: of the slowest of these sessions.
-pub(crate) fn adoption(beats: &[Vec<u64>], at_us: u64) -> Option<Duration> {
-    let of_one = |times: &Vec<u64>| {
-        let next = times.partition_point(|time| *time <= at_us + DYING);
-        times.get(next).map(|time| time - at_us)
-    };
-    beats.iter().map(of_one).collect::<Option<Vec<u64>>>()?.into_iter().max().map(Duration::from_micros)
+impl Adoption {
+    /// Nothing when the beats ended before.
+    pub(crate) fn after(&self, at_us: u64) -> Option<Adopted> {
+        let of_one = |times: &Vec<u64>| {
+            let next = times.partition_point(|time| *time <= at_us + DYING);
+            times.get(next).map(|time| time - at_us)
+        };
+        let beats = self.beats.iter().map(of_one).collect::<Option<Vec<u64>>>()?.into_iter().max()?;
+        // an idle session tells of it when a row was printed before its terminal was read again
+        let waited = |rows: &Vec<(u64, u64)>| {
+            let (printed, read) = *rows.get(rows.partition_point(|(_, read)| *read <= at_us + DYING))?;
+            (printed <= at_us + beats || read.saturating_sub(printed) > WAITED).then_some(read - at_us)
+        };
+        let all = self.idle.iter().filter_map(waited).max().unwrap_or(0).max(beats);
+        Some(Adopted { beats: Duration::from_micros(beats), all: Duration::from_micros(all) })
+    }
 }
 
 /// After `stop`: no process, no socket.

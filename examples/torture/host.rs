@@ -10,6 +10,7 @@ use serde_json::Value;
 use std::{
     fs,
     io::ErrorKind,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::atomic::{AtomicBool, Ordering},
@@ -60,12 +61,27 @@ pub(crate) struct Status {
 }
 
 impl Host {
-    /// Nothing is started.
+    /// With a copy of the program. Nothing is started.
     pub(crate) fn new(binary: PathBuf, folder: &Path) -> Result<Host> {
-        let (home, work) = (folder.join("home"), folder.join("work"));
+        let (home, work, own) = (folder.join("home"), folder.join("work"), folder.join("termalive"));
         fs::create_dir_all(&work)?;
         let socket = home.join("termalive.sock");
-        Ok(Host { binary, home, work, socket, me: std::env::current_exe()? })
+        copy(&binary, &own)?;
+        Ok(Host { binary: own, home, work, socket, me: std::env::current_exe()? })
+    }
+
+    /// Another file with the same program takes its place, as an installer does it.
+    pub(crate) fn install(&self) -> Result<()> {
+        let beside = self.binary.with_extension("new");
+        copy(&self.binary, &beside)?;
+        Ok(fs::rename(beside, &self.binary)?)
+    }
+
+    /// Whether a process is of the file that is at the program's place now.
+    pub(crate) fn is_newest(&self, pid: u32) -> bool {
+        let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        let now = file(&self.binary);
+        now.is_some() && now == file(Path::new(&format!("/proc/{pid}/exe")))
     }
 
     /// A command of ours.
@@ -180,6 +196,13 @@ impl Host {
             .collect()
     }
 
+    /// What still runs of our programs in a session of this name.
+    pub(crate) fn programs_of(&self, name: &str) -> Vec<(u32, String)> {
+        let (me, name) = (self.me.to_string_lossy(), format!(" {name} "));
+        let all = self.processes().into_iter();
+        all.filter(|(_, line)| line.contains(&format!("{me} program ")) && line.contains(&name)).collect()
+    }
+
     /// Ends whatever of this run is left.
     pub(crate) fn end_all(&self) {
         for _ in 0..100 {
@@ -193,6 +216,13 @@ impl Host {
             pause(LOOK);
         }
     }
+}
+
+/// By another process: what is open here for writing would go along into whatever other threads are just starting, and the
+/// kernel executes no file that is open for writing.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    let status = Command::new("cp").arg("--").args([from, to]).status()?;
+    if status.success() { Ok(()) } else { Err(format!("cp {} {}: {status}", from.display(), to.display()).into()) }
 }
 
 /// True while the process runs (a zombie is gone).

@@ -57,18 +57,31 @@ impl Killer<'_> {
         fallen
     }
 
-    fn fall(&self, pid: u32, signal: Signal) -> (u64, Instant) {
+    /// When a signal was sent; nothing when nobody was there to get it.
+    fn fall(&self, pid: u32, signal: Signal) -> Option<(u64, Instant)> {
         let at = (now_us(), Instant::now());
-        if !self.host.signal(pid, signal) && signal == Signal::KILL {
-            self.oracle.note(format!("{pid} was gone before it was killed"));
+        if self.host.signal(pid, signal) {
+            return Some(at);
         }
-        at
+        self.oracle.note(format!("{pid} was gone before it got {signal:?}"));
+        None
+    }
+
+    /// The host is killed: who it was, and when. One that was gone isn't counted, the next one is killed.
+    fn strike_host(&self, before: Status) -> Option<(Status, u64, Instant)> {
+        let mut status = before;
+        loop {
+            if let Some((at_us, at)) = self.fall(status.host, Signal::KILL) {
+                self.oracle.count("host kills", 1);
+                return Some((status, at_us, at));
+            }
+            status = self.host.wait_status(|now| now.host != status.host)?;
+        }
     }
 
     fn kill_host(&self, before: Status, blow: Blow) -> Option<Fallen> {
-        let (at_us, at) = self.fall(before.host, Signal::KILL);
-        self.oracle.count("host kills", 1);
-        self.host.wait_status(|now| now.generation > before.generation)?;
+        let (struck, at_us, at) = self.strike_host(before)?;
+        self.host.wait_status(|now| now.generation > struck.generation)?;
         Some(Fallen { blow, at_us, answered: at.elapsed() })
     }
 
@@ -90,25 +103,31 @@ impl Killer<'_> {
 
     /// Each next host is killed at some moment of its taking over.
     fn storm(&mut self, before: Status, times: u64) -> Option<Fallen> {
-        let mut last = self.fall(before.host, Signal::KILL);
-        let mut pid = before.host;
-        self.oracle.count("host kills", 1);
-        for _ in 1..times {
-            let next = crate::host::wait_for(|| self.host.early_host(before.keeper).filter(|next| *next != pid))?;
+        let (struck, mut at_us, mut at) = self.strike_host(before)?;
+        let (mut pid, mut killed) = (struck.host, 1);
+        while killed < times {
+            let next = crate::host::wait_for(|| self.host.early_host(struck.keeper).filter(|next| *next != pid))?;
             pause(self.dice.up_to(TAKING_OVER));
-            last = self.fall(next, Signal::KILL);
+            pid = next;
+            let Some(fallen) = self.fall(next, Signal::KILL) else { continue };
+            ((at_us, at), killed) = (fallen, killed + 1);
             self.oracle.count("host kills", 1);
             self.oracle.count("host kills while taking over", 1);
-            pid = next;
         }
-        self.host.wait_status(|now| now.generation > before.generation && now.host != pid && alive(now.host))?;
-        Some(Fallen { blow: Blow::Storm(times), at_us: last.0, answered: last.1.elapsed() })
+        self.host.wait_status(|now| now.generation > struck.generation && now.host != pid && alive(now.host))?;
+        Some(Fallen { blow: Blow::Storm(times), at_us, answered: at.elapsed() })
     }
 
     fn kill_keeper(&self, before: Status) -> Option<Fallen> {
-        self.oracle.keeper_killed();
-        let (at_us, at) = self.fall(before.keeper, Signal::KILL);
-        self.host.wait_status(|now| now.keeper != before.keeper)?;
+        let mut status = before;
+        let (at_us, at) = loop {
+            match self.fall(status.keeper, Signal::KILL) {
+                Some(at) => break at,
+                None => status = self.host.wait_status(|now| now.keeper != status.keeper)?,
+            }
+        };
+        self.oracle.count("keeper kills", 1);
+        self.host.wait_status(|now| now.keeper != status.keeper)?;
         Some(Fallen { blow: Blow::Keeper, at_us, answered: at.elapsed() })
     }
 
@@ -120,20 +139,27 @@ impl Killer<'_> {
             pause(LOOK);
         }
         let replaced = !alive(pid);
-        let (at_us, at) = self.fall(pid, Signal::CONT);
+        let (at_us, at) = self.fall(pid, Signal::CONT).unwrap_or_else(|| (now_us(), Instant::now()));
         self.oracle.count(if matches!(blow, Blow::HostStop(_)) { "host stops" } else { "keeper stops" }, 1);
         self.oracle.count("stopped and replaced", u64::from(replaced));
         self.host.wait_status(|now| alive(now.host))?;
         Some(Fallen { blow, at_us, answered: at.elapsed() })
     }
 
+    /// Another file is at the program's place: keeper and host must be of it, and the keeper the process it was.
     fn reload(&self, before: Status) -> Option<Fallen> {
+        let installed = self.host.install();
         let (at_us, at) = (now_us(), Instant::now());
-        if let Err(why) = self.host.ok(&["reload"]) {
-            self.oracle.broke(Broken::Client, why.to_string());
+        if let Err(why) = installed.and_then(|()| self.host.ok(&["reload"])) {
+            self.oracle.broke(Broken::Reload, why.to_string());
+        }
+        let now = self.host.wait_status(|now| now.generation > before.generation)?;
+        let newest = |pid| self.host.is_newest(pid);
+        if now.keeper != before.keeper || !newest(now.keeper) || !newest(now.host) {
+            let of = [now.keeper, now.host].map(|pid| if newest(pid) { "new" } else { "old" });
+            self.oracle.broke(Broken::Reload, format!("{before:?}, then {now:?}: keeper and host are {of:?}"));
         }
         self.oracle.count("reloads", 1);
-        self.host.wait_status(|now| now.generation > before.generation)?;
         Some(Fallen { blow: Blow::Reload, at_us, answered: at.elapsed() })
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! args ─plan─► killer ─signals─► keeper, host          (blows)
-//!              floods chats shorts agains idle waits    (the mix: programs in sessions and those who read and write)
+//!              floods chats typist shorts agains idle     (the mix: programs in sessions and those who read and write)
+//!              both                                     (rounds of their own: host and keeper at once)
 //!                 └──────────► oracle ◄── final checks  (promises) ──► report
 //! ```
 
@@ -11,6 +12,7 @@
 
 mod agains;
 mod args;
+mod both;
 mod chats;
 mod checks;
 mod dice;
@@ -25,6 +27,7 @@ mod report;
 mod shorts;
 mod socket;
 mod stream;
+mod typist;
 
 use std::{error::Error, process::ExitCode};
 

@@ -4,8 +4,9 @@ use crate::{
     Result,
     agains::Again,
     args::Args,
+    both,
     chats::Chat,
-    checks::{adoption, beats, bytes_in, check_status, leftovers},
+    checks::{Adoption, beats, bytes_in, check_status, idle_reads, leftovers},
     dice::Dice,
     floods::Flood,
     host::{HANG, Host, LOOK, give_up, pause, wait_for},
@@ -14,6 +15,7 @@ use crate::{
     report::{Measured, is_host_kill},
     shorts::Shorts,
     stream::{Stream, prove},
+    typist::Typist,
 };
 use std::{
     fs::{self, File},
@@ -24,6 +26,7 @@ use std::{
 
 const FLOODS: u64 = 3;
 const CHATS: u64 = 3;
+const TYPISTS: u64 = 1;
 const SHORTS: u64 = 2;
 const AGAINS: u64 = 2;
 /// The sessions by which adoption is measured: made before the idle ones, in their midst, and after them.
@@ -37,6 +40,7 @@ struct Mix {
     floods: Vec<Flood>,
     beats: Vec<Flood>,
     chats: Vec<Chat>,
+    typist: Typist,
     agains: Vec<Again>,
     idle: Vec<String>,
 }
@@ -46,15 +50,12 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
     let args = Args::parse(words)?;
     prove()?;
     let host = Host::new(args.binary.clone(), &args.folder)?;
-    if args.reloads.is_some() && host.ok(&["reload", "--help"]).is_err() {
-        return Err("--reloads: this termalive has no reload".into());
-    }
     println!("seed {}", args.seed);
     let oracle = Oracle::new(File::create(args.folder.join("diary"))?);
     let begun = Instant::now();
     let outcome =
         host.ok(&["start", "-d"]).and_then(|_| Mix::begin(&host, &args)).map(|mix| mix.torture(&host, &oracle, &args));
-    let (fallen, beats) = match outcome {
+    let (fallen, reads) = match outcome {
         Ok(fallen) => fallen,
         Err(why) => {
             host.end_all();
@@ -62,10 +63,11 @@ pub(crate) fn run(words: &[String]) -> Result<bool> {
         }
     };
     let log_bytes = bytes_in(&host.home);
+    both::rounds(&host, &oracle, &args);
     end(&host, &oracle);
     let hits = fallen.iter().filter(|fallen| is_host_kill(&fallen.blow));
-    let adoptions = hits.filter_map(|fallen| adoption(&beats, fallen.at_us)).collect();
-    let sessions = FLOODS + CHATS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
+    let adoptions = hits.filter_map(|fallen| reads.after(fallen.at_us)).collect();
+    let sessions = FLOODS + CHATS + TYPISTS + SHORTS + AGAINS + BEATS.len() as u64 + args.sessions;
     let measured = Measured { args: &args, fallen: &fallen, adoptions, length: begun.elapsed(), sessions, log_bytes };
     print!("{}", measured.text(&oracle));
     let cases = oracle.cases();
@@ -99,7 +101,8 @@ impl Mix {
             host.new_session("filler", &[], &fill)?;
             host.ok(&["wait", "filler", "--exit"])?;
         }
-        let mut mix = Mix { floods: vec![], beats: vec![], chats: vec![], agains: vec![], idle: vec![] };
+        let typist = Typist::begin(host, "attached")?;
+        let mut mix = Mix { floods: vec![], beats: vec![], chats: vec![], typist, agains: vec![], idle: vec![] };
         for n in 0..=args.sessions {
             let beat = match n {
                 0 => Some(0),
@@ -109,7 +112,7 @@ impl Mix {
             beat.map_or(Ok(()), |which| mix.beat(host, BEATS[which]))?;
             if n < args.sessions {
                 let name = format!("idle-{n}");
-                host.new_session(&name, &[], &["cat".to_owned()])?;
+                host.new_session(&name, &[], &host.program("idle", &name, args.seed.wrapping_add(n), &[]))?;
                 mix.idle.push(name);
             }
         }
@@ -138,10 +141,10 @@ impl Mix {
         Ok(())
     }
 
-    /// Blows and mix until the plan or the time is over; then all checks. What fell, and when the beats were read.
-    fn torture(self, host: &Host, oracle: &Oracle, args: &Args) -> (Vec<Fallen>, Vec<Vec<u64>>) {
+    /// Blows and mix until the plan or the time is over; then all checks. What fell, and when terminals were read.
+    fn torture(self, host: &Host, oracle: &Oracle, args: &Args) -> (Vec<Fallen>, Adoption) {
         let done = AtomicBool::new(false);
-        let Mix { floods, beats: beating, chats, agains, idle } = self;
+        let Mix { floods, beats: beating, chats, typist, agains, idle } = self;
         let fallen = thread::scope(|scope| {
             scope.spawn(|| janitor(host, oracle, &done));
             let dice = |part: &str| Dice::new(args.seed, part);
@@ -159,6 +162,8 @@ impl Mix {
                     let dice = dice(&format!("chat {n}"));
                     parts.spawn(move || chat.talk(host, oracle, dice));
                 }
+                let typing = dice("typist");
+                parts.spawn(move || typist.work(host, oracle, typing));
                 for n in 0..SHORTS {
                     let shorts = Shorts::new(host, oracle, dice(&format!("shorts {n}")), &format!("short-{n}"));
                     parts.spawn(move || shorts.work());
@@ -174,7 +179,7 @@ impl Mix {
             parts
         });
         if !oracle.cases().is_empty() {
-            return (fallen, Vec::new());
+            return (fallen, Adoption::default());
         }
         agains.iter().for_each(|again| again.check(host, oracle));
         let mut spots = Dice::new(args.seed, "last spots");
@@ -184,7 +189,8 @@ impl Mix {
             (0..5).for_each(|_| flood.spot(host, oracle, &mut spots));
         }
         still_idle(host, oracle, &idle);
-        (fallen, beating.iter().map(|beat| beats(host, oracle, &beat.name)).collect())
+        let beats = beating.iter().map(|beat| beats(host, oracle, &beat.name)).collect();
+        (fallen, Adoption { beats, idle: idle.iter().map(|name| idle_reads(host, oracle, name)).collect() })
     }
 }
 

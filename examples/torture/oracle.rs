@@ -33,13 +33,15 @@ pub(crate) enum Broken {
     Status,
     /// A wait ended otherwise than its condition says, or a client of ours gave up.
     Client,
+    /// After a reload, a process of the program before, or another keeper.
+    Reload,
     /// Nothing happens any more.
     Hang,
     /// Something is left over at the end.
     Left,
 }
 
-pub(crate) const BROKEN: [(Broken, &str); 10] = [
+pub(crate) const BROKEN: [(Broken, &str); 11] = [
     (Broken::Hole, "holes"),
     (Broken::Double, "doubles"),
     (Broken::Byte, "wrong bytes"),
@@ -48,6 +50,7 @@ pub(crate) const BROKEN: [(Broken, &str); 10] = [
     (Broken::Receipt, "receipts that differ"),
     (Broken::Status, "wrong exit statuses"),
     (Broken::Client, "waits and clients that failed"),
+    (Broken::Reload, "reloads that weren't whole"),
     (Broken::Hang, "hangs"),
     (Broken::Left, "leftovers"),
 ];
@@ -73,11 +76,7 @@ pub(crate) struct Oracle {
 struct Inner {
     counts: BTreeMap<&'static str, u64>,
     cases: Vec<Case>,
-    keeper_kills: Vec<Instant>,
 }
-
-/// See [`Oracle::begun_twice`].
-pub(crate) const BEGUN_TWICE: &str = "runs begun anew, their keeper being killed as it began them";
 
 /// Cases that are kept.
 const CASES: usize = 200;
@@ -128,19 +127,6 @@ impl Oracle {
         if let Err(why) = (&self.diary).write_all(line.as_bytes()) {
             eprint!("the diary can't be written: {why}: {line}");
         }
-    }
-
-    /// A keeper is killed now.
-    pub(crate) fn keeper_killed(&self) {
-        self.lock().keeper_kills.push(Instant::now());
-        self.count("keeper kills", 1);
-    }
-
-    /// A run was begun by a keeper that was killed before it could tell, and again by the next one. Nobody else may do that.
-    pub(crate) fn begun_twice(&self, since: Instant) -> bool {
-        let allowed = self.lock().keeper_kills.iter().any(|at| *at >= since);
-        self.count(BEGUN_TWICE, u64::from(allowed));
-        allowed
     }
 
     /// The parts shall come to their end.

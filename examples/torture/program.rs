@@ -1,7 +1,13 @@
 //! What runs in the sessions: this program again, in several manners. Each keeps a journal in a file, so that what it did is
 //! known from itself and not from the host.
 
-use crate::{Result, dice::Dice, host::pause, stream::Stream};
+use crate::{
+    Result,
+    dice::Dice,
+    host::{LOOK, pause},
+    killer::now_us,
+    stream::Stream,
+};
 use rustix::{
     process::{Signal, getpid, kill_process},
     termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr},
@@ -10,6 +16,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, Write},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -22,6 +29,9 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         "beat" => program.beat(),
         "chat" => program.chat(false),
         "plain-chat" => program.chat(true),
+        "idle" => program.idle(),
+        "tree" => program.tree(seed),
+        "leaf" => program.leaf(),
         "short" => program.short(rest.first().ok_or("no status")?),
         "again" => program.again(seed.parse()?),
         "fill" => fill(seed.parse()?, rest.first().ok_or("no size")?.parse()?),
@@ -39,6 +49,10 @@ struct Program {
 pub(crate) const FLOOD_STATUS: i32 = 7;
 /// Between two rows of a beat; adoption is known to so much.
 pub(crate) const BEAT: Duration = Duration::from_millis(5);
+/// From one row of an idle session to the next, and up to twice that.
+const IDLE: Duration = Duration::from_millis(300);
+/// What a tree leaves.
+const LEAVES: usize = 2;
 /// What a program takes its time for.
 const LONG: Duration = Duration::from_secs(3);
 /// Of `short`: what has been told by its status, as in a shell.
@@ -100,6 +114,44 @@ impl Program {
         }
         fs::write(self.file("total"), total.to_string())?;
         std::process::exit(FLOOD_STATUS)
+    }
+
+    /// Says now and then what time it is: so it shows when it was read.
+    fn idle(mut self) -> Result<()> {
+        raw()?;
+        let mut out = io::stdout().lock();
+        loop {
+            writeln!(out, "{}", now_us())?;
+            out.flush()?;
+            pause(IDLE + self.dice.up_to(IDLE));
+        }
+    }
+
+    /// Leaves one process that has a session of its own, and one that has left its parents, too; then waits.
+    fn tree(self, seed: &str) -> Result<()> {
+        self.journal()?.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        let leaf = || -> Result<Vec<String>> {
+            let (me, folder) = (std::env::current_exe()?, self.folder.to_string_lossy());
+            let words = [&me.to_string_lossy(), "program", "leaf", &folder, &self.name, seed];
+            Ok(words.map(str::to_owned).into())
+        };
+        Command::new("setsid").args(leaf()?).spawn()?;
+        Command::new("setsid").args(["-f", "setsid", "-f"]).args(leaf()?).status()?;
+        while lines(&self.file("leaves")).len() < LEAVES {
+            pause(LOOK);
+        }
+        println!("ready");
+        loop {
+            pause(LONG);
+        }
+    }
+
+    fn leaf(self) -> Result<()> {
+        let mut leaves = OpenOptions::new().append(true).create(true).open(self.file("leaves"))?;
+        leaves.write_all(format!("{}\n", std::process::id()).as_bytes())?;
+        loop {
+            pause(LONG);
+        }
     }
 
     /// Answers each line in some rows, after it has noted that it heard it.
@@ -212,8 +264,11 @@ fn without_echo() -> Result<()> {
 
 /// The lines of a journal.
 pub(crate) fn journal(folder: &Path, name: &str) -> Vec<String> {
-    let text = fs::read_to_string(folder.join(format!("{name}.journal"))).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
+    lines(&folder.join(format!("{name}.journal")))
+}
+
+fn lines(file: &Path) -> Vec<String> {
+    fs::read_to_string(file).unwrap_or_default().lines().map(str::to_owned).collect()
 }
 
 /// How much a stream wrote in all, once it has ended.

@@ -3,8 +3,10 @@
 use crate::{
     agains::CUT_OFF,
     args::{Args, Blow},
+    both::LOST_OUTPUT,
+    checks::Adopted,
     killer::Fallen,
-    oracle::{BEGUN_TWICE, BROKEN, Oracle},
+    oracle::{BROKEN, Oracle},
     program::BEAT,
 };
 use std::{fmt::Write, time::Duration};
@@ -13,15 +15,15 @@ use std::{fmt::Write, time::Duration};
 pub(crate) struct Measured<'a> {
     pub(crate) args: &'a Args,
     pub(crate) fallen: &'a [Fallen],
-    /// From a blow at the host until the terminals of all beating sessions were read again, one each blow.
-    pub(crate) adoptions: Vec<Duration>,
+    /// From a blow at the host until terminals were read again, one each blow.
+    pub(crate) adoptions: Vec<Adopted>,
     pub(crate) length: Duration,
     pub(crate) sessions: u64,
     pub(crate) log_bytes: u64,
 }
 
 /// What is counted, in the order of the report.
-const COUNTS: [&str; 15] = [
+const COUNTS: [&str; 19] = [
     "host kills",
     "host kills while taking over",
     "keeper kills",
@@ -34,8 +36,12 @@ const COUNTS: [&str; 15] = [
     "WebSocket connections that broke",
     "readings from a cursor",
     "sends acknowledged",
+    "asks",
+    "lines typed while attached",
+    "attached connections that broke",
     "requests repeated under their key",
     "sessions that ended",
+    "trees killed",
     "waits",
 ];
 
@@ -51,9 +57,13 @@ impl Measured<'_> {
         ];
         rows.extend(COUNTS.iter().map(|what| ((*what).to_owned(), figure(what, oracle.counted(what)))));
         rows.push((
-            format!("adoption after a host kill: the terminals are read again (to {} ms)", BEAT.as_millis()),
-            spread(self.adoptions.clone()),
+            format!("adoption after a host kill: the terminals are read again (of three, to {} ms)", BEAT.as_millis()),
+            spread(self.adoptions.iter().map(|adopted| adopted.beats).collect()),
         ));
+        if self.args.sessions > 0 {
+            let all = self.adoptions.iter().map(|adopted| adopted.all).collect();
+            rows.push(("… the slowest of all that had something to be read".into(), spread(all)));
+        }
         let answered = |wanted: fn(&Blow) -> bool| {
             spread(self.fallen.iter().filter(|fallen| wanted(&fallen.blow)).map(|fallen| fallen.answered).collect())
         };
@@ -63,8 +73,11 @@ impl Measured<'_> {
         if oracle.counted("reloads") > 0 {
             rows.push(("… after a reload".into(), answered(|blow| *blow == Blow::Reload)));
         }
-        for what in [BEGUN_TWICE, CUT_OFF] {
-            rows.push((what.to_owned(), oracle.counted(what).to_string()));
+        rows.push((CUT_OFF.into(), oracle.counted(CUT_OFF).to_string()));
+        if self.args.both_kills.is_some() {
+            let lost = oracle.counted(LOST_OUTPUT);
+            rows.push(("host and keeper killed at once".into(), oracle.counted("both killed").to_string()));
+            rows.push((LOST_OUTPUT.into(), format!("{lost} bytes")));
         }
         rows.push(("exit statuses that are unknown".into(), oracle.counted("unknown statuses").to_string()));
         let cases = oracle.cases();

@@ -5,16 +5,13 @@ use crate::{
     chats::same_receipt,
     checks::{check_status, events, output, rising},
     dice::Dice,
-    host::{Host, alive},
+    host::Host,
     http::Answer,
     oracle::{Broken, Oracle},
     program::{journal, short_rows},
 };
 use serde_json::{Value, json};
-use std::{
-    process::{Child, Stdio},
-    time::Instant,
-};
+use std::process::{Child, Stdio};
 
 /// How they end: codes, and 128 and a signal.
 const STATUSES: [i64; 10] = [0, 1, 3, 42, 100, 127, 128 + 9, 128 + 15, 128 + 1, 128 + 10];
@@ -28,22 +25,12 @@ pub(crate) struct Shorts<'a> {
     pub(crate) dice: Dice,
     pub(crate) name: String,
     kept: Vec<(String, Option<i64>)>,
-    /// When the one that is under way was asked for.
-    asked: Instant,
     removed: Vec<String>,
 }
 
 impl<'a> Shorts<'a> {
     pub(crate) fn new(host: &'a Host, oracle: &'a Oracle, dice: Dice, name: &str) -> Shorts<'a> {
-        Shorts {
-            host,
-            oracle,
-            dice,
-            name: name.to_owned(),
-            kept: Vec::new(),
-            asked: Instant::now(),
-            removed: Vec::new(),
-        }
+        Shorts { host, oracle, dice, name: name.to_owned(), kept: Vec::new(), removed: Vec::new() }
     }
 
     /// One after the other until the run is over, then looks at all of them again.
@@ -53,11 +40,11 @@ impl<'a> Shorts<'a> {
                 break;
             }
             let name = format!("{}-{n}", self.name);
-            self.asked = Instant::now();
             let status = STATUSES[self.dice.below(STATUSES.len() as u64) as usize];
             match self.dice.below(10) {
                 0..2 => self.run_and_wait(name, status),
-                2 => self.kill(name),
+                2 => self.kill(name, false),
+                3 => self.kill(name, true),
                 _ => self.live(name, status),
             }
             if self.kept.len() > KEPT {
@@ -97,10 +84,9 @@ impl<'a> Shorts<'a> {
         self.ended(name, Some(status));
     }
 
-    fn create(&mut self, name: &str, status: i64) -> bool {
-        let program = self.program(name, status);
+    fn create(&mut self, name: &str, program: &[String]) -> bool {
         if self.dice.chance(40) {
-            if let Err(why) = self.host.new_session(name, &[], &program) {
+            if let Err(why) = self.host.new_session(name, &[], program) {
                 self.oracle.broke(Broken::Client, why.to_string());
             }
             return !self.oracle.is_over();
@@ -123,7 +109,8 @@ impl<'a> Shorts<'a> {
     }
 
     fn live(&mut self, name: String, status: i64) {
-        if !self.create(&name, status) {
+        let program = self.program(&name, status);
+        if !self.create(&name, &program) {
             return;
         }
         let wait = self.host.command(&["wait", &name, "--exit", "--timeout", "120s"]).stdout(Stdio::piped()).spawn();
@@ -146,19 +133,22 @@ impl<'a> Shorts<'a> {
         }
     }
 
-    /// Killed while it runs: the process is gone when the command is back.
-    fn kill(&mut self, name: String) {
-        if !self.create(&name, 0) {
+    /// Killed while it runs: the process, and in a tree all that have left it, are gone when the command is back.
+    fn kill(&mut self, name: String, tree: bool) {
+        let program = if tree { self.host.program("tree", &name, 0, &[]) } else { self.program(&name, 0) };
+        if !self.create(&name, &program) {
             return;
         }
-        if let Err(why) = self.host.ok(&["kill", &name]) {
+        let grown = ["logs", &name, "--until", "^ready$", "--timeout", "100s"];
+        let asked = if tree && self.dice.chance(70) { self.host.ok(&grown).map(drop) } else { Ok(()) };
+        if let Err(why) = asked.and_then(|()| self.host.ok(&["kill", &name])) {
             return self.oracle.broke(Broken::Client, why.to_string());
         }
-        let left =
-            journal(&self.host.work, &name).into_iter().filter_map(|pid| pid.parse().ok()).find(|pid| alive(*pid));
-        if let Some(pid) = left {
-            self.oracle.broke(Broken::Left, format!("{name} was killed, and process {pid} lives"));
+        let left = self.host.programs_of(&name);
+        if !left.is_empty() {
+            self.oracle.broke(Broken::Left, format!("{name} was killed, and there are still {left:?}"));
         }
+        self.oracle.count("trees killed", u64::from(tree));
         self.ended(name, None);
     }
 
@@ -186,9 +176,7 @@ impl<'a> Shorts<'a> {
         }
         let runs = journal(&self.host.work, name);
         let pid = started[0]["pid"].to_string();
-        let anew = runs.len() == 2 && runs[1] == pid && !self.has(name) && self.oracle.begun_twice(self.asked);
-        let whole = runs == [pid] || anew || self.has(name) && runs.len() <= 2;
-        if !(whole || (runs.is_empty() && status.is_none())) {
+        if runs != [pid] && !(runs.is_empty() && status.is_none()) {
             self.oracle.broke(Broken::Twice, format!("{name}: ran {} times: {runs:?}", runs.len()));
         }
         let Some(status) = status else { return };
@@ -199,11 +187,6 @@ impl<'a> Shorts<'a> {
             let got = String::from_utf8_lossy(&output(&events)).into_owned();
             self.oracle.broke(Broken::Hole, format!("{name} printed {expected:?}, its log has {got:?}"));
         }
-    }
-
-    /// It was looked at before.
-    fn has(&self, name: &str) -> bool {
-        self.kept.iter().any(|(kept, _)| kept == name)
     }
 
     fn get(&self, name: &str) -> Option<Answer> {

@@ -23,6 +23,8 @@ const READY_PATIENCE: Duration = Duration::from_secs(60);
 const REASON_MAX: u64 = 4096;
 /// Read of the end of `host.log` where a host ended without a word. 2 KiB: its last lines.
 const TAIL: u64 = 2048;
+/// The keeper pauses so many milliseconds when some five hosts in a row have ended young.
+const SEVERAL_FAILED: u64 = 1000;
 /// What the pipe says when the host is up.
 const READY: u8 = b'R';
 
@@ -132,12 +134,14 @@ fn see(paths: &Paths) -> String {
     format!(" (see {})", paths.host_log().display())
 }
 
-/// What the keeper wrote last into the log, where that is why a host ended and when the next one is tried.
+/// What the keeper wrote last into the log, where that is why a host ended and several before it: after one that was killed
+/// or replaced the next comes at once, and may take its time to open a long log.
 pub(super) fn why_no_host(log: &Path) -> Option<String> {
     let line = last_line(log, 0)?;
     let said = line.strip_prefix("termalive keeper: ")?.strip_suffix(" ms")?;
     let (why, next) = said.rsplit_once("; host ")?;
-    next.contains(" starts in ").then(|| why.to_owned())
+    let (_, pause) = next.rsplit_once(" starts in ")?;
+    pause.parse().is_ok_and(|ms: u64| ms >= SEVERAL_FAILED).then(|| why.to_owned())
 }
 
 /// The last line that was written to the log after `from`.

@@ -115,6 +115,11 @@ async fn a_keeper_that_can_start_no_host_says_why() {
     let error = ApiError::from(place.client().get::<Value>("/v1/x").await.unwrap_err());
     assert_eq!(error.code, Code::Failed, "{error}");
     assert!(error.message.ends_with(": the store can't go on: the disk; is full"), "{error}");
+    for pause in [0, 200] {
+        let log = format!("termalive keeper: the host is replaced; host 8 starts in {pause} ms\n");
+        fs::write(place.setup.paths.host_log(), log).unwrap();
+        assert_eq!(start::why_no_host(&place.setup.paths.host_log()), None, "it is on its way");
+    }
 }
 
 #[tokio::test]

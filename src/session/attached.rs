@@ -117,7 +117,7 @@ impl Handler<Attach> for SessionActor {
             self.answering.hand_over(self.sum.seq);
         }
         self.follow_leader(&watcher);
-        let typed = self.sum.keystrokes.iter().find(|(other, _)| *other == client).map_or(0, |(_, upto)| *upto);
+        let typed = self.sum.keystrokes_of(&client);
         Ok(Watching { id: self.meta.id, run: self.sum.run, typed, feed: self.feed.clone() })
     }
 }

@@ -167,6 +167,11 @@ pub struct Summary {
 const VERSION: u32 = 1;
 
 impl Summary {
+    /// How much an attached client has typed, as far as it is remembered.
+    pub fn keystrokes_of(&self, client: &str) -> u64 {
+        self.keystrokes.iter().find(|(other, _)| other == client).map_or(0, |(_, upto)| *upto)
+    }
+
     /// Of a session without records.
     pub fn new(size: Size) -> Summary {
         Summary {

@@ -159,6 +159,13 @@ impl SessionActor {
     }
 
     fn begin_typing(&mut self) {
+        // A connection that broke may have left keys on their way, which its client has typed again over the next one.
+        if let Some((client, from, upto)) = self.typist.keystrokes() {
+            let known = self.sum.keystrokes_of(client).min(upto).saturating_sub(from);
+            if known > 0 && !self.typist.leave_out(usize::try_from(known).unwrap_or(usize::MAX)) {
+                return;
+            }
+        }
         let lines = self.io.as_ref().and_then(|io| io.pty.as_ref()?.get_ref().line_modes().ok());
         let (echo, canonical) = lines.map_or((false, false), |l| (l.echo, l.canonical));
         let reading = Reading { echo, canonical, bracketed: self.modes.bracketed_paste() };

@@ -178,6 +178,23 @@ impl Typist {
         self.active.as_ref().map(|a| (a.job.text.as_slice(), a.job.manner))
     }
 
+    /// Of the keystrokes that [`Act::Begin`] is about: whose, and where in all that this client types they begin and end.
+    pub fn keystrokes(&self) -> Option<(&str, u64, u64)> {
+        let job = &self.active.as_ref()?.job;
+        let (client, upto) = job.key.as_ref()?.of_keystrokes()?;
+        Some((client, upto.saturating_sub(job.text.len() as u64), upto))
+    }
+
+    /// The first `n` bytes of them have come over another connection already. False when nothing is left to be typed.
+    pub fn leave_out(&mut self, n: usize) -> bool {
+        let Some(active) = &mut self.active else { return false };
+        active.job.text.drain(..n.min(active.job.text.len()));
+        if active.job.text.is_empty() {
+            active.stage = Stage::Finished { typed: None };
+        }
+        !active.job.text.is_empty()
+    }
+
     /// True from the first byte of a text up to its Enter: nothing else may come in between.
     pub fn is_in_a_text(&self) -> bool {
         let begun = |a: &Active| match a.stage {

@@ -167,3 +167,17 @@ fn nothing_comes_between_a_text_and_its_enter() {
     assert!(first > 1 && last - first >= 4 && seen[first..last].iter().all(|s| *s), "{seen:?}");
     assert!(!typist.is_in_a_text(), "it is typed");
 }
+
+#[test]
+fn keys_that_came_over_another_connection_are_left_out() {
+    let mut typist = typist();
+    let keys = |text: &[u8], upto| Job { key: Some(Key::keystrokes("me", upto)), ..job(1, text, Manner::Keystrokes) };
+    for (known, left) in [(2, "write \"cd\""), (4, "Typed { seq: Seq(0), turn: None, last: Seq(0) }")] {
+        typist.push(keys(b"abcd", 14)).unwrap();
+        assert_eq!(typist.next(LogTime(0)), Act::Begin);
+        assert_eq!(typist.keystrokes(), Some(("me", 10, 14)));
+        assert_eq!(typist.leave_out(known), known < 4);
+        let told = run(&mut typist, RAW, 9);
+        assert!(told.iter().any(|line| line == left) && told.len() == if known < 4 { 5 } else { 1 }, "{told:?}");
+    }
+}
