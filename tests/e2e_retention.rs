@@ -26,8 +26,8 @@ use std::{
 use support::{Host, env_number, send_signal, wait_for};
 
 /// What the host may have more resident at its end than when the limit was reached first, bytes: caches of the newest segments
-/// and of readers come and go. A leak of 1 % of what passes in ten minutes is more.
-const HOST_BYTES: u64 = 48 * 1024 * 1024;
+/// and of readers come and go.
+const HOST_BYTES: u64 = 32 * 1024 * 1024;
 /// The follower stands still until its session has lost so many records that it hasn't read, more than are on their way to it;
 /// then it goes on for a while, in looks.
 const BEHIND: u64 = 300;
