@@ -184,7 +184,8 @@ fn unmarked(host: &Host) -> [u32; 2] {
     let script = format!("exec env -u TERMALIVE_SESSION_ID sh -c '{}'", ORPHAN.replace('\'', ""));
     let script = script.replace("trap  HUP TERM", "trap : HUP TERM");
     ["left", "ended"].map(|name| {
-        host.sh(name, &script);
+        let quick = ["new", name, "--stop-timeout", "100ms"];
+        host.cmd(quick).args(["--", "sh", "-c", &script]).run().expect_code(0);
         host.wait_row(name, "up");
         pid(host, name)
     })
