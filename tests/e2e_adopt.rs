@@ -9,7 +9,7 @@ mod support;
 use rustix::process::Signal;
 use serde_json::json;
 use std::{fs, time::Duration};
-use support::{Follower, Host, Pattern, alive, binary, processes_with, send_signal, wait_for};
+use support::{Follower, Host, Pattern, alive, binary, is_stopped, kill_hard, processes_with, send_signal, wait_for};
 
 const PATTERN_BYTES: usize = 256 * 1024;
 const SEEN_BETWEEN: u64 = 256 * 1024;
@@ -162,6 +162,36 @@ fn a_stopped_host_is_replaced() {
     scene.host.wait_next_generation(generation);
     assert_eq!(scene.ask(1), 0);
     scene.host.ok(["logs", "other", "--until", "^got question 1[.]$", "--timeout", "30s"]);
+    scene.follower.wait_for_more(SEEN_BETWEEN);
+    scene.finish();
+}
+
+/// Nobody is there who could end it, and it alone holds the terminals: the folder stays its own, so that no second pair comes
+/// beside it. When it wakes it makes a keeper, and all goes on.
+#[test]
+fn a_stopped_host_whose_keeper_dies_wakes_late_and_is_alone() {
+    let scene = scene(Host::start(), 37);
+    let host = &scene.host;
+    scene.follower.wait_for_more(SEEN_BETWEEN);
+    let (pid, generation, first) = (host.host_pid(), host.generation(), host.keeper_pid());
+    host.kill_keeper(); // the end of a parent would make a stopped child go on; the next keeper is a child of the host
+    let second = wait_for("another keeper", || Some(host.keeper_pid()).filter(|pid| *pid != first));
+    let dir = host.state_dir();
+    let socket = host.status().unwrap()["socket"].as_str().unwrap().to_owned();
+    let place = ["--state-dir", dir.to_str().unwrap(), "--socket", &socket];
+    send_signal(pid, Signal::STOP);
+    wait_for("the host to stop", || is_stopped(pid).then_some(()));
+    kill_hard(second);
+    host.cmd(["__keeper"]).args(place).run().expect_error(1, &["is in use by another host"]);
+    let asked = host.cmd(["send", "other", "question late."]).spawn();
+    let started = host.cmd(["start", "-d"]).spawn();
+    assert!(is_stopped(pid) && ours(host) == 1, "a second one beside the stopped one");
+    send_signal(pid, Signal::CONT);
+    started.wait().expect_code(0);
+    asked.wait().expect_code(0);
+    host.wait_text("other", "^got question late[.]$");
+    assert_eq!((host.host_pid(), host.generation()), (pid, generation));
+    wait_for("a keeper beside it", || (ours(host) == 2).then_some(()));
     scene.follower.wait_for_more(SEEN_BETWEEN);
     scene.finish();
 }

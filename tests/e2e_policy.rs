@@ -1,12 +1,17 @@
 //! What one session's policy can say: what later runs execute, how a run is asked to end, how often it comes back.
+//!
+//! `TERMALIVE_TEST_STORM_BACKOFF` is the back-off in the storm, 1ms..20ms by default.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed expectation is a failed test")]
 
 mod support;
 
 use serde_json::{Value, json};
-use std::fs;
-use support::{Host, wait_for};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+use support::{Host, processor_time, wait_for};
 
 /// Sessions of a restart storm.
 const STORM: usize = 50;
@@ -92,15 +97,32 @@ fn bad_values_are_refused_in_one_line() {
     assert_eq!(host.ok(["ls", "--all", "-q"]), "");
 }
 
+/// All wait at the same gate, and end at once when it is opened; so do their later runs, without waiting.
 #[test]
-fn a_storm_ends_in_failed_after_as_many_runs_as_allowed() {
+fn a_storm_ends_in_failed_after_as_many_runs_as_allowed_and_stays_under_one_core() {
     let host = Host::start();
+    let backoff = std::env::var("TERMALIVE_TEST_STORM_BACKOFF").unwrap_or_else(|_| "1ms..20ms".to_owned());
+    host.program(&["mkfifo", "gate"]).run().expect_code(0);
     let names: Vec<String> = (0..STORM).map(|n| format!("s{n}")).collect();
     for name in &names {
-        let policy = ["--restart", "always", "--backoff", "1ms..20ms", "--max-restarts", "4"];
-        let script = format!("echo x >>{name}; exit 1");
+        let policy = ["--restart", "always", "--backoff", &backoff, "--max-restarts", "4"];
+        let script = format!("echo x >>{name}; [ -p gate ] && read -r line <gate; exit 1");
         host.cmd(["new", name]).args(policy).args(["--", "sh", "-c", &script]).run().expect_code(0);
+        wait_for("its first run", || (lines_of(&host, name) == 1).then_some(()));
     }
+    let failed = host.cmd(["events", "-f", "--type", "failed", "--quiet"]).spawn(); // polling would be work for the host
+    let pids = [host.host_pid(), host.keeper_pid()];
+    let used = || pids.into_iter().map(processor_time).sum::<Duration>();
+    let (begun, before) = (Instant::now(), used());
+    let gate = fs::OpenOptions::new().write(true).open(host.path("gate")).unwrap();
+    fs::remove_file(host.path("gate")).unwrap();
+    drop(gate);
+    let said = || failed.stdout_so_far().iter().filter(|byte| **byte == b'\n').count();
+    wait_for("every session to have failed", || (said() == STORM).then_some(()));
+    let (took, used) = (begun.elapsed(), used() - before);
+    println!("{STORM} sessions, back-off {backoff}: {used:?} of host and keeper in {took:?}");
+    assert!(used < took, "host and keeper took {used:?} in {took:?}: more than a core");
+    assert_eq!([host.host_pid(), host.keeper_pid()], pids);
     for name in &names {
         let ended = host.wait_state(name, "failed");
         assert_eq!((&ended["run"], &ended["restarts"]), (&json!(5), &json!(4)), "{ended}");

@@ -7,9 +7,12 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::json;
-use std::fs;
 
-use support::{Host, alive, kill_hard, processes_with, send_signal, skipped, wait_for};
+use support::{Host, alive, is_stopped, kill_hard, processes_with, send_signal, wait_for};
+
+/// That only what was built for tests can be told.
+#[cfg(debug_assertions)]
+const BOOT: &str = "TERMALIVE_DEBUG_BOOT_ID";
 
 /// Ignores what the loss of its terminal does to it.
 const ORPHAN: &str = "trap '' HUP TERM; echo $$ >orphan; echo up; while :; do sleep 0.05; done";
@@ -21,12 +24,6 @@ fn kill_both(host: &Host) {
     wait_for("the keeper to stop", || is_stopped(keeper).then_some(()));
     kill_hard(own);
     kill_hard(keeper);
-}
-
-/// It has one thread.
-fn is_stopped(pid: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
 }
 
 fn pid(host: &Host, name: &str) -> u32 {
@@ -48,18 +45,21 @@ fn sessions(host: &Host) {
     host.ok(["kill", "killed"]);
 }
 
-/// What is to be found by the next host.
-fn check(host: &Host) {
-    for name in ["failure", "always"] {
+/// What is to be found by the next host. `again`: whose policies start another run.
+fn check(host: &Host, again: &[&str]) {
+    for name in again {
         let session = host.wait_session(name, "runs again", |s| s["run"] == 2 && s["state"] == "running");
         assert_eq!(session["restarts"], 1, "{session}");
         wait_for("its rows", || (host.ok(["logs", name]) == "up\nagain\n").then_some(()));
     }
     let waits = host.wait_session("waits", "runs again", |s| s["run"] == 2 && s["state"] == "running");
     assert_eq!(waits["restarts"], 1, "decided once: {waits}");
-    let never = host.session("never").unwrap();
-    assert_eq!((&never["state"], &never["run"], &never["exit_code"]), (&json!("lost"), &json!(1), &json!(null)));
-    assert!(never["reason"].as_str().unwrap().contains("isn't known"), "{never}");
+    for name in ["never", "failure"].iter().filter(|name| !again.contains(name)) {
+        let lost = host.session(name).unwrap();
+        assert_eq!((&lost["state"], &lost["run"], &lost["exit_code"]), (&json!("lost"), &json!(1), &json!(null)));
+        assert!(lost["reason"].as_str().unwrap().contains("isn't known"), "{lost}");
+        assert_eq!(host.ok(["logs", name]), "up\n");
+    }
     let killed = host.session("killed").unwrap();
     assert_eq!((&killed["state"], &killed["run"]), (&json!("exited"), &json!(1)), "{killed}");
     let lines =
@@ -79,7 +79,7 @@ fn host_and_keeper_are_killed_at_once() {
     let host = Host::start();
     sessions(&host);
     kill_both(&host);
-    check(&host);
+    check(&host, &["failure", "always"]);
 }
 
 #[test]
@@ -178,16 +178,42 @@ fn a_run_that_was_cut_off_is_numbered_on() {
     assert_eq!(lost, (&json!("gap"), &json!("host-lost"), last + 2), "behind `starting`");
 }
 
-#[cfg(debug_assertions)] // only these can be told that the machine was booted again
+/// Starts a host in this boot of the machine, whichever binary is under test.
+#[cfg(debug_assertions)]
+fn start_in(host: &Host, boot: &str) {
+    host.program(&[env!("CARGO_BIN_EXE_termalive"), "start", "-d"]).env(BOOT, boot).run().expect_code(0);
+}
+
+/// A machine that went down is nobody's failure: who runs always comes back, and who waited for a restart that was decided
+/// before; all others are lost, also for the host after that.
+#[cfg(debug_assertions)]
 #[test]
 fn after_a_reboot() {
-    let mut host = Host::start();
+    let host = Host::cold();
+    start_in(&host, "one");
     sessions(&host);
-    let pids = ["never", "failure", "always"].map(|name| pid(&host, name));
+    let policy = ["--restart", "on-failure", "--backoff", "20ms..20ms", "--max-restarts", "1"];
+    let script = ["--", "sh", "-c", "[ -e failed ] && exec cat; >failed; exit 1"];
+    host.cmd(["new", "failed"]).args(policy).args(script).run().expect_code(0);
+    host.wait_session("failed", "runs again", |s| s["run"] == 2 && s["state"] == "running");
+    host.cmd(["new", "soon", "--restart", "on-failure", "--backoff", "3s..3s"])
+        .args(["--restart-command", "cat", "--", "false"])
+        .run()
+        .expect_code(0);
+    host.wait_state("soon", "restarting");
+    let pids = ["never", "failure", "always", "failed"].map(|name| pid(&host, name));
     kill_both(&host);
     pids.into_iter().for_each(kill_hard);
-    host.set_env("TERMALIVE_DEBUG_BOOT_ID", "another");
-    check(&host);
+    start_in(&host, "another");
+    check(&host, &["always"]);
+    host.wait_session("soon", "runs again", |s| s["run"] == 2 && s["state"] == "running");
+    for _ in 0..2 {
+        let failed = host.wait_state("failed", "lost");
+        assert_eq!(failed["run"], 2, "it had failed as often as it may, and not by the machine's end: {failed}");
+        let generation = host.generation();
+        host.kill_host();
+        host.wait_next_generation(generation);
+    }
 }
 
 /// Moves a process to where its session's cgroup is, if it is in one.
@@ -197,35 +223,43 @@ fn leave_cgroup(pid: u32) {
     let path = cgroup.lines().find_map(|line| line.strip_prefix("0::"));
     let Some((outside, _)) = path.and_then(|path| path.rsplit_once("/termalive-")) else { return };
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap();
-    std::fs::write(format!("{mount}{outside}/cgroup.procs"), pid.to_string()).unwrap();
+    let mount: Vec<&str> = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').collect();
+    let below =
+        outside.strip_prefix(mount[3].trim_end_matches('/')).expect("a session's cgroup is where this is mounted");
+    std::fs::write(format!("{}{below}/cgroup.procs", mount[4]), pid.to_string()).unwrap();
 }
 
-/// A number that was a session's in another boot is a stranger's in this one.
+/// A number that was a session's in another boot is a stranger's in this one. In the same boot it would be its own, whatever
+/// cgroup and environment it has now.
 #[cfg(debug_assertions)]
 #[test]
 fn pids_of_another_boot_mean_nothing() {
-    let mut host = Host::start();
-    let unmarked = format!("exec env -u TERMALIVE_SESSION_ID sh -c '{}'", ORPHAN.replace('\'', ""));
-    let unmarked = unmarked.replace("trap  HUP TERM", "trap : HUP TERM");
-    for boot in ["this", "another"] {
-        host.sh(boot, &unmarked);
-        host.wait_row(boot, "up");
+    for (boot, strangers) in [("one", false), ("another", true)] {
+        let host = Host::cold();
+        start_in(&host, "one");
+        let pids = unmarked(&host);
+        kill_both(&host);
+        assert!(pids.into_iter().all(alive));
+        pids.into_iter().for_each(leave_cgroup); // no stranger is in a session's
+        start_in(&host, boot);
+        assert_eq!(host.wait_state("ended", "lost")["run"], 1);
+        host.ok(["kill", "left", "ended"]); // looks for what is left, too
+        assert!(pids.into_iter().all(|pid| alive(pid) == strangers), "boot {boot}: strangers live, others don't");
+        pids.into_iter().for_each(kill_hard);
     }
-    let pids = ["this", "another"].map(|name| pid(&host, name));
-    let cgroup = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    if pids.iter().any(|pid| cgroup(&pid.to_string()) != cgroup("self")) {
-        // those say whose a process is, whatever its number
-        return skipped("sessions have cgroups of their own here");
-    }
-    kill_both(&host);
-    assert!(pids.into_iter().all(alive));
-    pids.into_iter().for_each(leave_cgroup); // no stranger is in a session's
-    host.set_env("TERMALIVE_DEBUG_BOOT_ID", "another");
-    assert_eq!(host.wait_state("another", "lost")["run"], 1);
-    host.ok(["kill", "this", "another"]); // looks for what is left, too
-    assert!(pids.into_iter().all(alive), "strangers");
-    pids.into_iter().for_each(kill_hard);
+}
+
+/// Sessions that nothing but their numbers says to be ones.
+#[cfg(debug_assertions)]
+fn unmarked(host: &Host) -> [u32; 2] {
+    let script = format!("exec env -u TERMALIVE_SESSION_ID sh -c '{}'", ORPHAN.replace('\'', ""));
+    let script = script.replace("trap  HUP TERM", "trap : HUP TERM");
+    ["left", "ended"].map(|name| {
+        let quick = ["new", name, "--stop-timeout", "100ms"];
+        host.cmd(quick).args(["--", "sh", "-c", &script]).run().expect_code(0);
+        host.wait_row(name, "up");
+        pid(host, name)
+    })
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod support;
 
 use serde_json::{Value, json};
+use std::fs;
 use support::{Host, wait_for};
 
 /// Reads lines at a prompt: hangs, works for a while, asks, or answers.
@@ -119,15 +120,21 @@ fn a_program_that_ends_gracefully_when_it_is_asked_has_failed_all_the_same() {
 #[test]
 fn without_a_policy_it_restarts_and_with_never_it_ends_and_says_why() {
     let host = Host::start();
-    host.cmd(["new", "alone", "--watchdog", "300ms", "--", "sh", "-c", AGENT]).run().expect_code(0);
+    let quick = ["--backoff", "20ms..20ms", "--max-restarts", "3", "--within", "1h"];
+    host.cmd(["new", "alone", "--watchdog", "300ms"]).args(quick).args(["--", "sh", "-c", AGENT]).run().expect_code(0);
+    let file = format!("[sessions.fleet]\nargv = [\"sh\", \"-c\", '''{AGENT}''']\nwatchdog = \"300ms\"\n");
+    fs::write(host.path("team.toml"), file).unwrap();
+    host.ok(["up", "team.toml"]);
     host.cmd(["new", "never", "--watchdog", "300ms", "--restart", "never", "--", "sh", "-c", AGENT])
         .run()
         .expect_code(0);
-    for name in ["alone", "never"] {
+    for name in ["alone", "never", "fleet"] {
         host.wait_text(name, "^> ");
         host.ok(["send", name, "hang"]);
     }
-    host.wait_session("alone", "was restarted", |s| s["run"] == 2 && s["state"] == "running");
+    for name in ["alone", "fleet"] {
+        host.wait_session(name, "was restarted", |s| s["run"] == 2 && s["state"] == "running");
+    }
     let ended = host.wait_state("never", "failed");
     assert!(ended["reason"].as_str().unwrap().contains("watchdog"), "{ended}");
     let generation = host.generation();

@@ -132,8 +132,12 @@ fn made(name: &Name, keys: Keys, group: Option<&Name>) -> Result<NewSession, Str
     }
     let default = Restart::default();
     let (backoff_min, backoff_max) = backoff.unwrap_or((default.backoff_min, default.backoff_max));
+    let implied = match group {
+        Some(_) => RestartMode::Always,
+        None => RestartMode::implied(session.watchdog_ms.is_some()),
+    };
     session.restart = Some(Restart {
-        mode: restart.unwrap_or(if group.is_some() { RestartMode::Always } else { RestartMode::Never }),
+        mode: restart.unwrap_or(implied),
         backoff_min,
         backoff_max,
         max_restarts: max_restarts.unwrap_or(default.max_restarts),
@@ -178,6 +182,17 @@ mod tests {
             ("/work/sub".into(), "/work".into())
         );
         assert_eq!((of("a").watchdog_ms, of("a").set_env.len(), of("a").labels["n"].as_str()), (Some(300_000), 1, "1"));
+    }
+
+    #[test]
+    fn a_watchdog_alone_restarts() {
+        let mode = |keys: &str| {
+            let fleet = parse(&format!("[sessions.a]\ncommand = \"cat\"\n{keys}")).unwrap();
+            fleet.sessions[0].restart.unwrap().mode
+        };
+        assert_eq!(mode("watchdog = \"5m\""), RestartMode::OnFailure);
+        assert_eq!(mode("watchdog = \"5m\"\nrestart = \"never\""), RestartMode::Never, "what was asked for stands");
+        assert_eq!(mode("watchdog = \"5m\"\n[groups.g]\nmembers = [\"a\"]"), RestartMode::Always);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Done, Failure, attach, check, context::Context, context::converse, f
 use crate::client::ClientError;
 use crate::model::{Exit, Name, RawString, Restart, RestartMode, Size};
 use crate::wire::{Code, Created, NewSession, SessionInfo};
-use clap::{Args, ValueEnum};
+use clap::{ArgGroup, Args, ValueEnum};
 use rustix::fs::Mode;
 use std::{
     ffi::{OsStr, OsString},
@@ -18,6 +18,7 @@ const NAMES: u32 = 10;
 
 /// Start a session: new NAME -- COMMAND ARGUMENTS…
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("policy").args(["restart", "watchdog"]).multiple(true))]
 pub(super) struct NewArgs {
     /// Its name: letters, digits, . _ -
     name: Name,
@@ -42,17 +43,17 @@ pub(super) struct NewArgs {
     /// A label to choose it by
     #[arg(long = "label", value_name = "K=V", value_parser = check::label)]
     labels: Vec<check::Pair>,
-    /// When to start it again after it ended [default: never]
+    /// When to start it again after it ended [default: never; on-failure with --watchdog]
     #[arg(long, value_name = "WHEN")]
     restart: Option<When>,
     /// First and longest delay before a restart [default: 1s..60s]
-    #[arg(long, value_name = "D..D", value_parser = check::backoff, requires = "restart")]
+    #[arg(long, value_name = "D..D", value_parser = check::backoff, requires = "policy")]
     backoff: Option<(Duration, Duration)>,
     /// More restarts than this --within a time: failed [default: 5]
-    #[arg(long, value_name = "N", requires = "restart")]
+    #[arg(long, value_name = "N", requires = "policy")]
     max_restarts: Option<u32>,
     /// See --max-restarts [default: 10m]
-    #[arg(long, value_name = "D", value_parser = check::duration, requires = "restart")]
+    #[arg(long, value_name = "D", value_parser = check::duration, requires = "policy")]
     within: Option<Duration>,
     /// What runs after the first execute, such as "claude --continue" [default: the same command]
     #[arg(long, value_name = "STRING")]
@@ -165,6 +166,7 @@ pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure
     if is_blank(&args.restart_command) {
         return Err(wrong("the restart command is empty (leave --restart-command out for the same command)"));
     }
+    let restart = (args.restart.is_some() || args.watchdog.is_some()).then(|| policy(&args));
     Ok(NewSession {
         name: args.name.to_string(),
         command: args.command,
@@ -182,7 +184,7 @@ pub(super) fn request(args: NewArgs, remote: bool) -> Result<NewSession, Failure
         umask: (!remote).then(umask),
         size: args.size,
         labels: args.labels.into_iter().collect(),
-        restart: args.restart.map(|when| policy(when, args.backoff, args.max_restarts, args.within)),
+        restart,
         restart_command: args.restart_command,
         stop_signal: args.stop_signal,
         stop_timeout_ms: args.stop_timeout.map(millis),
@@ -196,24 +198,20 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn policy(
-    when: When,
-    backoff: Option<(Duration, Duration)>,
-    max_restarts: Option<u32>,
-    within: Option<Duration>,
-) -> Restart {
+fn policy(args: &NewArgs) -> Restart {
     let default = Restart::default();
-    let (backoff_min, backoff_max) = backoff.unwrap_or((default.backoff_min, default.backoff_max));
+    let (backoff_min, backoff_max) = args.backoff.unwrap_or((default.backoff_min, default.backoff_max));
     Restart {
-        mode: match when {
-            When::Never => RestartMode::Never,
-            When::OnFailure => RestartMode::OnFailure,
-            When::Always => RestartMode::Always,
+        mode: match args.restart {
+            Some(When::Never) => RestartMode::Never,
+            Some(When::OnFailure) => RestartMode::OnFailure,
+            Some(When::Always) => RestartMode::Always,
+            None => RestartMode::implied(args.watchdog.is_some()),
         },
         backoff_min,
         backoff_max,
-        max_restarts: max_restarts.unwrap_or(default.max_restarts),
-        within: within.unwrap_or(default.within),
+        max_restarts: args.max_restarts.unwrap_or(default.max_restarts),
+        within: args.within.unwrap_or(default.within),
     }
 }
 

@@ -113,6 +113,13 @@ pub enum RestartMode {
     Always,
 }
 
+impl RestartMode {
+    /// Where nothing is said: a watchdog alone is there to restart what hangs.
+    pub fn implied(watchdog: bool) -> RestartMode {
+        if watchdog { RestartMode::OnFailure } else { RestartMode::Never }
+    }
+}
+
 /// The restart policy: mode, back-off, and the intensity above which a session is `failed`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Restart {

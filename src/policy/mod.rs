@@ -50,12 +50,13 @@ pub fn decide(
     }
 }
 
-/// The `n`th delay in a row: doubled each time up to the longest, then 10 % to either side. The spread is small enough
-/// that each delay is longer than the one before it, until the longest is reached.
+/// The `n`th delay in a row: doubled each time up to the longest, then spread by 10 % to either side, within the bounds that
+/// were asked for. The spread is small enough that each delay is longer than the one before it, until the longest is reached.
 fn backoff(policy: &Restart, n: u32, jitter: f64) -> Duration {
-    let doubled = policy.backoff_min.saturating_mul(2u32.saturating_pow(n.min(31)));
-    let spread = 0.9 + 0.2 * jitter.clamp(0.0, 1.0);
-    doubled.min(policy.backoff_max).mul_f64(spread)
+    let doubled = policy.backoff_min.saturating_mul(2u32.saturating_pow(n.min(31))).min(policy.backoff_max);
+    let shortest = (doubled - doubled / 10).max(policy.backoff_min);
+    let longest = doubled.saturating_add(doubled / 10).min(policy.backoff_max);
+    shortest + longest.saturating_sub(shortest).mul_f64(jitter.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -108,12 +109,20 @@ mod tests {
     }
 
     #[test]
-    fn a_delay_has_a_longest() {
-        let policy = Restart { max_restarts: 100, mode: RestartMode::Always, ..Restart::default() };
-        let many = vec![LogTime(0); 40];
-        match decide(&policy, true, false, &many, LogTime(1), 1.0) {
-            Decision::Restart(d) => assert!(d <= policy.backoff_max.mul_f64(1.11), "{d:?}"),
-            other => panic!("{other:?}"),
+    fn delays_stay_within_their_bounds_and_differ() {
+        let seconds = |n, jitter| backoff(&Restart::default(), n, jitter).as_secs_f64();
+        for n in 0..40 {
+            let (low, middle, high) = (seconds(n, 0.0), seconds(n, 0.5), seconds(n, 1.0));
+            assert!(1.0 <= low && low < middle && middle < high && high <= 60.0, "{n}: {low} {middle} {high}");
+        }
+        let second = Duration::from_secs(1);
+        for (min, max) in [(second, second), (second * 9, second * 10), (Duration::ZERO, second), (second * 2, second)]
+        {
+            let policy = Restart { backoff_min: min, backoff_max: max, ..Restart::default() };
+            for (n, jitter) in [(0, 0.0), (0, 1.0), (1, 0.0), (1, 1.0), (u32::MAX, 0.5)] {
+                let delay = backoff(&policy, n, jitter);
+                assert!(min.min(max) <= delay && delay <= min.max(max), "{min:?}..{max:?}, {n}, {jitter}: {delay:?}");
+            }
         }
     }
 }

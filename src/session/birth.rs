@@ -166,14 +166,18 @@ impl SessionActor {
         self.feed.push(record);
     }
 
+    /// The run was there when the machine went down, as far as anyone can tell.
+    pub(super) fn went_down(&self, status: Status) -> bool {
+        status == Status::Unknown && self.same_boot() == Some(false)
+    }
+
     /// Why an ended session counts as failed, from what is kept of it.
     fn why_failed(&self) -> Option<String> {
         if self.sum.phase == Phase::Starting {
             return Some("the host died while it was being started".to_owned());
         }
         let Phase::Ended { status, last: true } = self.sum.phase else { return None };
-        let grouped = self.meta.member.as_ref().is_some_and(|member| member.group.is_some());
-        if grouped && !matches!(status, Status::ExecFailed(_)) {
+        if !self.is_alone() && !matches!(status, Status::ExecFailed(_)) {
             return self.group_gave_up();
         }
         let running = self.meta.desired == Desired::Running;
@@ -183,9 +187,7 @@ impl SessionActor {
         match (status, restart.mode) {
             (Status::ExecFailed(errno), _) => Some(std::io::Error::from_raw_os_error(errno).to_string()),
             (_, RestartMode::Always) if gave_up => Some(self.give_up_reason()),
-            (_, RestartMode::OnFailure) if gave_up && (status.is_failure() || self.sum.hung) => {
-                Some(self.give_up_reason())
-            }
+            (_, RestartMode::OnFailure) if gave_up && self.has_failed(status) => Some(self.give_up_reason()),
             (_, RestartMode::Never) if running && self.sum.hung => Some(self.hung_reason()),
             _ => None,
         }

@@ -75,15 +75,19 @@ impl SessionActor {
             Stage::Idle | Stage::Starting => self.io.as_ref().and_then(|io| io.process),
         };
         // In another boot its number is a stranger's. What carries the session's id, or is in its cgroup, is its own.
-        let same_boot = self.services.boot.is_some() && self.services.boot.as_deref() == self.meta.boot.as_deref();
         let recorded = match self.sum.phase {
             Phase::Running { process } => Some(process),
             _ => self.sum.leader,
         };
-        match held.or(recorded.filter(|_| same_boot)) {
+        match held.or(recorded.filter(|_| self.same_boot() == Some(true))) {
             Some(leader) => Target::Tree(leader, self.meta.id),
             None => Target::Left(self.meta.id),
         }
+    }
+
+    /// Whether its newest run was begun in this boot of the machine, where that can be told.
+    pub(super) fn same_boot(&self) -> Option<bool> {
+        Some(self.services.boot.as_deref()? == self.meta.boot.as_deref()?)
     }
 
     /// How its processes are asked to end.

@@ -148,10 +148,12 @@ impl SessionActor {
     /// What its own policy has to say at a run's end: in a group, how often is the group's to decide.
     pub(super) fn own_policy(&self) -> Restart {
         let policy = self.meta.spec.restart;
-        match self.meta.member.as_ref().and_then(|member| member.group.as_ref()) {
-            Some(_) => Restart { max_restarts: u32::MAX, ..policy },
-            None => policy,
-        }
+        if self.is_alone() { policy } else { Restart { max_restarts: u32::MAX, ..policy } }
+    }
+
+    /// No group decides about it.
+    pub(super) fn is_alone(&self) -> bool {
+        self.meta.member.as_ref().is_none_or(|member| member.group.is_none())
     }
 
     /// It is started: what became of earlier runs is over.

@@ -240,7 +240,7 @@ impl SessionActor {
         let now = self.clock.stamp().log;
         let restarts: Vec<_> = self.sum.restarts_at.iter().copied().collect();
         let jitter = f64::from(crc32c::crc32c(&now.0.to_le_bytes())) / f64::from(u32::MAX);
-        let (policy, failed) = (self.own_policy(), status.is_failure() || self.sum.hung);
+        let (policy, failed) = (self.own_policy(), self.has_failed(status));
         let wanted = self.end_is_wanted();
         let decision = policy::decide(&policy, failed, wanted, &restarts, now, jitter);
         let last = !matches!(decision, Decision::Restart(_)) && !self.restarting;
@@ -271,6 +271,12 @@ impl SessionActor {
         };
         ctx.spawn(done.into_actor(self).map(move |(), act, ctx| act.let_go(run, ctx)));
         self.ended_perhaps(ctx);
+    }
+
+    /// The run ended as none should. One that went down with the machine didn't fail: nobody knows what it would have done. (A
+    /// group is started again in order, whatever took it down.)
+    pub(super) fn has_failed(&self, status: Status) -> bool {
+        self.sum.hung || (status.is_failure() && !(self.went_down(status) && self.is_alone()))
     }
 
     /// The end of a run is in the log: when it is durable, the keeper may forget it.

@@ -20,7 +20,6 @@ use crate::session::summary::Phase;
 use crate::wire::{ApiError, FleetInfo, GroupInfo, NewSession};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -191,7 +190,7 @@ fn reason(fault: &Fault, max_restarts: u32, within: Duration) -> String {
 
 /// The fleets that a host finds. Blocking; before any actor.
 pub fn load(meta: &Meta) -> Result<Vec<Fleet>, StoreDown> {
-    let boot = boot_id();
+    let boot = crate::pty::boot_id();
     let now = Moment::now(boot.clone());
     let mut fleets = Vec::new();
     for json in meta.fleets()? {
@@ -210,13 +209,6 @@ pub fn load(meta: &Meta) -> Result<Vec<Fleet>, StoreDown> {
         }
     }
     Ok(fleets)
-}
-
-/// Which boot of the machine this is, where it can be told.
-fn boot_id() -> Option<String> {
-    static BOOT: OnceLock<Option<String>> = OnceLock::new(); // read when fleets are loaded, before any actor
-    BOOT.get_or_init(|| std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned()))
-        .clone()
 }
 
 /// How a session is found at a host's start.

@@ -79,9 +79,8 @@ pub fn resolve(request: &NewSession, defaults: &Defaults) -> Result<Spec, Resolv
     })
 }
 
-/// A watchdog alone is there to restart what hangs.
 fn restart(request: &NewSession) -> Restart {
-    let implied = if request.watchdog_ms.is_some() { RestartMode::OnFailure } else { RestartMode::Never };
+    let implied = RestartMode::implied(request.watchdog_ms.is_some());
     request.restart.unwrap_or(Restart { mode: implied, ..Restart::default() })
 }
 

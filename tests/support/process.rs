@@ -1,13 +1,42 @@
 //! Processes, by way of /proc: who is alive, who belongs to a test, how much memory they took.
 
 use rustix::process::{Pid, Signal, kill_process};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
-/// True while the process runs (a zombie is gone).
+/// Of `utime` and `stime` in /proc (USER_HZ).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// True while the process runs (a zombie is gone). Of one that was killed the first thread may be gone before those that still
+/// hold its files.
 pub fn alive(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    !matches!(state, None | Some('Z' | 'X'))
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    match stat(pid).as_ref().and_then(|stat| stat.first()?.chars().next()) {
+        None | Some('X') => false,
+        Some('Z') => threads() > 1,
+        Some(_) => true,
+    }
+}
+
+/// What `/proc/PID/stat` says behind the name: state, parent, …
+fn stat(pid: u32) -> Option<Vec<String>> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    Some(stat.rsplit_once(") ")?.1.split_whitespace().map(str::to_owned).collect())
+}
+
+/// True when all its threads have stopped.
+pub fn is_stopped(pid: u32) -> bool {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stopped = |stat: std::io::Result<String>| {
+        stat.is_ok_and(|s| s.rsplit_once(") ").is_some_and(|(_, s)| s.starts_with('T')))
+    };
+    threads.map(|thread| std::fs::read_to_string(thread.path().join("stat"))).all(stopped)
+}
+
+/// Processor time it has taken so far, without that of its children.
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = stat(pid).expect("the process runs");
+    let ticks = |at: usize| stat[at].parse::<f64>().expect("a number");
+    Duration::from_secs_f64((ticks(11) + ticks(12)) / TICKS_PER_SECOND)
 }
 
 /// The most memory it ever had resident (VmHWM).

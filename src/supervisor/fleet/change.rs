@@ -146,7 +146,7 @@ impl Supervisor {
         mut specs: BTreeMap<Name, Spec>,
         ctx: &mut Context<Self>,
     ) {
-        let boot = super::boot_id();
+        let boot = self.services.boot.as_deref().map(str::to_owned);
         let fleet = self.fleets.entry(name.clone()).or_insert_with(|| {
             let tree = Tree::new(name.clone(), &shape);
             let (stale, clock) = (BTreeSet::new(), Moment::default());
