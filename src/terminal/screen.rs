@@ -47,6 +47,8 @@ pub(super) struct Screen {
     /// Where the piece ends, if a line feed ends it.
     pub(super) line_end: Option<Cursor>,
     pub(super) out: Vec<RowEvent>,
+    /// A row was final since reading began, before the program painted.
+    printed: bool,
 }
 
 /// How the program writes.
@@ -88,6 +90,7 @@ impl Screen {
             end: Cursor::default(),
             line_end: None,
             out: Vec::new(),
+            printed: false,
         }
     }
 
@@ -143,6 +146,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
         self.change();
+        self.printed = true;
         self.hand_out(RowEvent::Final, Out::row(id, text), end);
     }
 
@@ -225,7 +229,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let open = (!row.old).then(|| (row.top, row.id, std::mem::take(&mut row.off)));
         let unseen = (row.written > 0).then_some(row.top..row.bottom + 1);
-        let mut frames = Frames::stands(self.term.grid(), open, self.now, &mut self.ids);
+        let mut frames = Frames::stands(self.term.grid(), open, self.printed, self.now, &mut self.ids);
         unseen.into_iter().flatten().for_each(|line| frames.unsee(line));
         self.flow = Flow::Frames(frames);
     }
@@ -240,6 +244,7 @@ impl Screen {
             }
         }
         self.changed = None;
+        self.printed = false;
         let (line, _) = self.cursor();
         let grid = self.term.grid();
         let last = last_line(grid, line);
@@ -251,7 +256,7 @@ impl Screen {
         self.flow = if !self.alternate() && free {
             Flow::Forward(Forward::stands(fresh(&mut self.ids), off, grid, line))
         } else {
-            Flow::Frames(Frames::stands(grid, None, self.now, &mut self.ids))
+            Flow::Frames(Frames::stands(grid, None, false, self.now, &mut self.ids))
         };
     }
 
@@ -413,6 +418,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let text = row.text(self.term.grid(), line);
         let id = row.id;
+        self.printed = true;
         self.hand_out(RowEvent::Final, Out::row(id, text), end);
         for _ in line + 1..to {
             let id = fresh(&mut self.ids);
