@@ -108,6 +108,15 @@ impl Screen {
         (point.line.0, point.column.0)
     }
 
+    pub(super) fn columns(&self) -> usize {
+        self.term.columns()
+    }
+
+    /// The cursor's column, or the number of columns where a character would wrap.
+    pub(super) fn column(&self) -> usize {
+        self.cursor().1 + usize::from(self.grid().cursor.input_needs_wrap)
+    }
+
     pub(super) fn alternate(&self) -> bool {
         self.term.mode().contains(TermMode::ALT_SCREEN)
     }
