@@ -18,7 +18,7 @@ mod stream;
 mod terminal;
 
 pub use command::{BOUND, Cmd, Out, Running};
-pub use process::{alive, kill_hard, peak_memory_kib, processes_with, send_signal};
+pub use process::{alive, kill_hard, memory_kib, peak_memory_kib, processes_with, send_signal};
 pub use stream::{Follower, Pattern};
 pub use terminal::Terminal;
 
