@@ -2,8 +2,8 @@
 //!
 //! Where a program writes line after line of printable ASCII, a row's text is its bytes, after as many blanks as there are
 //! columns before the one it begins at: a line feed without a return leaves the cursor where it is. What scrolls off anyway
-//! need never be drawn: only the last lines are kept for the emulator. Must give exactly the rows that the emulator would; the test
-//! `plain_text_is_the_same_row` holds both against each other.
+//! need never be drawn: only the last lines are kept for the emulator. Must give exactly the rows that the emulator would; the
+//! tests `plain_text_is_the_same_row` hold both against each other.
 
 use crate::model::Cursor;
 
