@@ -133,6 +133,32 @@ proptest! {
         prop_assert_eq!(show(&plain), show(&drawn));
     }
 
+    /// Also where a line feed alone leaves the cursor where it is, over widths, screens, and what comes afterwards.
+    #[test]
+    fn plain_text_is_the_same_row_at_any_column(
+        before in words(),
+        lines in prop::collection::vec((prop_oneof![3 => "[ -~]{0,9}", 1 => "[ -~]{10,60}"], prop::sample::select(&["\n", "\n", "\n", "\r\n"][..])), 1..60),
+        after in words(),
+        cut in 1usize..200,
+        size in (1u16..20, 1u16..8),
+    ) {
+        let size = Size { cols: size.0, rows: size.1 };
+        // A colour at each line's beginning keeps it from being plain, and changes nothing.
+        let joined = |mark: &str| lines.iter().map(|(text, end)| format!("{mark}{text}{end}")).collect::<String>();
+        let read = |text: String| {
+            let mut reading = Reading::new(size);
+            reading.feed(&before);
+            reading.feed(b"\x1b[m");
+            text.into_bytes().chunks(cut).for_each(|chunk| reading.feed(chunk));
+            let open = reading.rows.open_text();
+            reading.feed(&after);
+            reading.wait(200);
+            reading.finish();
+            (show(&reading.take_events()), open)
+        };
+        prop_assert_eq!(read(joined("")), read(joined("\x1b[m")));
+    }
+
     #[test]
     fn places_rise_and_sizes_change(records in prop::collection::vec(words(), 1..5), sizes in prop::collection::vec((1u16..30, 1u16..9), 5)) {
         let mut reading = Reading::new(Size { cols: 12, rows: 5 });

@@ -1,13 +1,15 @@
-//! Recordings of real agents (asciicast v2): what a person reads of them, and when the answer's end is seen.
+//! Recordings of real agents (asciicast v2): what a person reads of them, when the answer's end is seen, and that neither
+//! rows nor screen depend on how the bytes are cut.
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod rows_common;
 
-use rows_common::Reading;
+use proptest::prelude::*;
+use rows_common::{Reading, show};
 use std::{fmt::Write, fs, path::Path};
 use termalive::{
     model::{LogTime, Size},
-    terminal::RowEvent,
+    terminal::{RowEvent, Shown, Vt},
 };
 
 /// What the answer ends with; it stands in the question, too.
@@ -112,5 +114,62 @@ fn section(shown: &mut String, title: &str, events: &[RowEvent]) {
     writeln!(shown, "# {title}").unwrap();
     for event in events {
         writeln!(shown, "{}", rows_common::show(std::slice::from_ref(event)).trim_end()).unwrap();
+    }
+}
+
+/// What a recording wrote, with the times.
+fn written(name: &str) -> Vec<(LogTime, Vec<u8>)> {
+    let cast = fs::read_to_string(Path::new("tests/recordings").join(format!("{name}.cast"))).unwrap();
+    let output = |line: &str| {
+        let (seconds, kind, data): (f64, String, String) = serde_json::from_str(line).unwrap();
+        (kind == "o").then(|| (LogTime((seconds * 1e9) as u64), data.into_bytes()))
+    };
+    cast.lines().skip(1).filter_map(output).collect()
+}
+
+/// Rows, the screen, and how it is drawn again, when each record is cut into pieces of these lengths in turn.
+fn cut_up(records: &[(LogTime, Vec<u8>)], size: Size, lengths: &[usize]) -> (Vec<RowEvent>, Shown, Vec<u8>) {
+    let (mut reading, mut vt) = (Reading::new(size), Vt::new(size));
+    let mut lengths = lengths.iter().copied().cycle();
+    for (now, bytes) in records {
+        reading.now = *now;
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(lengths.next().unwrap().min(rest.len()));
+            reading.feed(piece);
+            vt.feed(*now, piece);
+            rest = after;
+        }
+    }
+    reading.wait(1000);
+    reading.finish();
+    vt.settle(reading.now);
+    (reading.take_events(), vt.shown(), vt.dump())
+}
+
+const SIZES: [Size; 2] = [Size { cols: 80, rows: 24 }, Size { cols: 120, rows: 40 }];
+const RECORDINGS: [&str; 5] = ["llm", "aider", "codex", "codex-again", "opencode"];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(debug_assertions) { 30 } else { 500 }, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_chunking_gives_the_same(
+        name in prop::sample::select(&RECORDINGS[..]),
+        size in prop::sample::select(&SIZES[..]),
+        lengths in prop::collection::vec(prop_oneof![1usize..9, 1usize..300, 1usize..9000], 1..40),
+        in_one in any::<bool>(),
+    ) {
+        let mut records = written(name);
+        if in_one {
+            let all = records.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+            records = vec![(LogTime(1), all)];
+        }
+        let (rows, shown, drawn) = cut_up(&records, size, &[usize::MAX]);
+        let (rows_in_pieces, shown_in_pieces, drawn_in_pieces) = cut_up(&records, size, &lengths);
+        prop_assert_eq!(show(&rows), show(&rows_in_pieces));
+        prop_assert_eq!(rows, rows_in_pieces, "places, too");
+        prop_assert_eq!(shown, shown_in_pieces);
+        prop_assert_eq!(drawn, drawn_in_pieces, "colours and modes, too");
     }
 }

@@ -23,6 +23,12 @@ fn repainted_screens() {
             ),
             // Scrolled off: final, the rest at the end.
             ("x\r\ny\x1b[Aa\r\n\r\n1\r\n2\r\n3\r\n4\r\n5", "F0 x|J1 y|F3 xa|F1 y|F4 1|F5 2|F6 3|F7 4|F8 5"),
+            // Blank rows count between two rows of which the one above was final before, by a line feed or by scrolling off.
+            ("x\r\ny\r\n\x1b[A\x1b[5;1Hlow", "F0 x|F1 y|F6 |F7 |F5 low"),
+            (
+                "\x1b[2;1H\x1b[Ax\r\n1\r\n2\r\n3\r\n4\r\n5\x1b[H\x1b[J\x1b[3;1Hlow",
+                "F0 |F2 x|J3 1|J4 2|J5 3|J6 4|J7 5|F8 |F9 |F5 low",
+            ),
             // A line feed at the end of a scroll region that doesn't begin at the top: nothing is final.
             ("\x1b[2;4r\x1b[1;1Htop\x1b[4;1Ha\nb\nc\nd\ne", "J1 top|J2 a|J3  b|J4   c|F1 top|F4   c|F3    d|F5     e"),
         ],

@@ -38,10 +38,11 @@ impl Pattern {
     }
 }
 
-/// The longest text that is certain to stand in what matches.
+/// The longest text that is certain to stand in what matches. Without blanks before it: those of a row may come from where
+/// the cursor was, and stand in no byte.
 fn needle(hir: &Hir) -> Option<Vec<u8>> {
     match hir.kind() {
-        HirKind::Literal(literal) => Some(literal.0.to_vec()),
+        HirKind::Literal(literal) => Some(literal.0.trim_ascii_start().to_vec()).filter(|text| !text.is_empty()),
         HirKind::Capture(group) => needle(&group.sub),
         HirKind::Repetition(repeated) if repeated.min > 0 => needle(&repeated.sub),
         HirKind::Concat(parts) => parts.iter().filter_map(needle).max_by_key(Vec::len),

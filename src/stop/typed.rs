@@ -14,6 +14,8 @@ use super::{
 const LATE: u32 = 1000;
 /// How long a prompt before a line may be that didn't stand there, in bytes. 16: `dquote cmdsubst>` of zsh.
 const PROMPT: usize = 16;
+/// The same of a shell's own, which has user, host and folder in it: 64.
+const LONG_PROMPT: usize = 64;
 /// Bytes of a row that breaks a line off, at least. 20: see rule 6 of `echo`.
 const BROKEN_OFF: usize = 20;
 
@@ -69,9 +71,10 @@ impl TypedEcho {
             return true;
         }
         let framed = || (self.by_program && self.at == 0).then(|| reached(text, 0, folded.bare()?)).flatten();
+        let twice = || (!self.by_program && self.at == 0).then(|| echoed_twice(text, &folded.text)).flatten();
         let found = match self.at > 0 && !self.goes_on {
             true => self.prompted(text, &folded),
-            false => reached(text, self.at, &folded.text).or_else(framed),
+            false => reached(text, self.at, &folded.text).or_else(framed).or_else(twice),
         };
         self.goes_on = found.is_some();
         if let Some(reached) = found {
@@ -126,6 +129,15 @@ fn reached(text: &FoldedText, at: usize, row: &str) -> Option<usize> {
     (short && shown).then_some(line.end)
 }
 
+/// How much has been echoed with a row that the driver began and a program ended, which had just begun to read: the text, a
+/// prompt, and the text again.
+fn echoed_twice(text: &FoldedText, row: &str) -> Option<usize> {
+    let line = text.line_at(0);
+    let prompt = row.strip_prefix(&text.text[line.clone()])?.strip_suffix(&text.text[line.clone()])?;
+    let shown = prompt.len() <= LONG_PROMPT && prompt.ends_with(is_decoration);
+    shown.then_some(line.end)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +179,7 @@ mod tests {
             ("│ >  │", "hello", false, vec!["│ ❯ hello │", "hello"], vec!["hello"]),
             ("", "hello", true, vec!["> hello", "hello"], vec!["> hello"]),
             ("", "hello there", true, vec!["hello th> hello there", "yes"], vec!["yes"]),
+            ("", "ls -l", true, vec!["ls -lme@here:~/work$ ls -l", "total 0", "$ ls -l"], vec!["total 0", "$ ls -l"]),
             ("", "hello there", true, vec!["hello or hello there", "yes"], vec!["hello or hello there", "yes"]),
         ] {
             assert_eq!(printed(standing, text, echo, &rows), wanted, "{text:?} after {standing:?}");

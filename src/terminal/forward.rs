@@ -33,7 +33,7 @@ pub(super) struct Forward {
     pub(super) judged: Option<u64>,
     /// Nothing was written since reading began, but text stands there.
     pub(super) old: bool,
-    /// Begun by a line feed, at the first column, and nothing has happened to it since.
+    /// Begun by a line feed, and nothing has happened to it since.
     pub(super) fresh: bool,
 }
 

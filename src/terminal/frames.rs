@@ -41,6 +41,8 @@ pub(super) struct Frames {
     head: Option<Head>,
     /// The last row that scrolled off was handed out (blank ones after it are, too).
     handed: bool,
+    /// Where the rows end that were handed out before painting began, as long as these haven't scrolled off.
+    printed: Option<i64>,
 }
 
 /// The first lines of a row.
@@ -80,15 +82,23 @@ impl Frames {
             written: false,
             head: None,
             handed: false,
+            printed: None,
         }
     }
 
     /// A screen on which all is final or old, but for the row at `open`, if it is given: its line and its id, and the text
-    /// of it that has scrolled off.
-    pub(super) fn stands(grid: &Grid<Cell>, open: Option<(i32, u64, String)>, at: LogTime, ids: &mut u64) -> Frames {
+    /// of it that has scrolled off. What stands above it was handed out if something `was_printed`.
+    pub(super) fn stands(
+        grid: &Grid<Cell>,
+        open: Option<(i32, u64, String)>,
+        was_printed: bool,
+        at: LogTime,
+        ids: &mut u64,
+    ) -> Frames {
         let mut frames = Frames::blank(grid.screen_lines());
         let open = open.map(|(line, id, off)| {
             frames.head = (!off.is_empty()).then_some(Head { first: -1, id: Some(id), text: off });
+            frames.printed = was_printed.then_some(i64::from(line));
             (i64::from(line), id)
         });
         for Now { hash, line, height } in frames.now(grid) {
@@ -203,6 +213,7 @@ impl Frames {
 
     /// The row that began on line `first` has left the screen.
     fn leave(&mut self, first: i64, text: String, ids: &mut u64) -> Option<Out> {
+        self.handed |= self.printed.take_if(|end| *end <= first).is_some();
         if text.is_empty() {
             return self.handed.then(|| Out::row(fresh(ids), text));
         }
@@ -241,12 +252,13 @@ impl Frames {
     pub(super) fn finish(&mut self, grid: &Grid<Cell>, at: LogTime, ids: &mut u64) -> Vec<Out> {
         self.look(grid, Look { at, changed: at, whole: false }, ids);
         let mut out: Vec<Out> = Vec::new();
-        let mut next_line = None;
+        let mut next_line = self.handed.then_some(self.base);
         for i in 0..self.seen.len() {
             let row = &self.seen[i];
             if !row.here() {
                 continue;
             }
+            next_line = next_line.or_else(|| self.printed.take_if(|end| *end <= row.line));
             if row.done {
                 next_line = None;
                 continue;

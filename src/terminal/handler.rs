@@ -53,9 +53,8 @@ impl Handler for Screen {
             Flow::Frames(_) => (),
         }
         self.term.linefeed();
-        let (_, column) = self.cursor();
         if let Flow::Forward(row) = &mut self.flow {
-            row.fresh = row.top == to && column == 0;
+            row.fresh = row.top == to;
         }
     }
 

@@ -1,8 +1,9 @@
 //! Lines of plain text, taken from the bytes themselves; the emulator catches up when anything else comes.
 //!
-//! Where a program writes line after line of printable ASCII, a row's text is its bytes. What scrolls off anyway need never
-//! be drawn: only the last lines are kept for the emulator. Must give exactly the rows that the emulator would; the test
-//! `plain_text_is_the_same_row` holds both against each other.
+//! Where a program writes line after line of printable ASCII, a row's text is its bytes, after as many blanks as there are
+//! columns before the one it begins at: a line feed without a return leaves the cursor where it is. What scrolls off anyway
+//! need never be drawn: only the last lines are kept for the emulator. Must give exactly the rows that the emulator would; the
+//! tests `plain_text_is_the_same_row` hold both against each other.
 
 use crate::model::Cursor;
 
@@ -15,6 +16,13 @@ pub(super) struct Plain {
     /// Whole lines, the last ones.
     lines: Vec<u8>,
     count: usize,
+    /// The column at which these begin.
+    first: usize,
+    /// Lines before these were dropped: the emulator's cursor isn't where they begin.
+    dropped: bool,
+    /// The column at which the next line begins: the width of the screen where a character would wrap.
+    column: usize,
+    columns: usize,
     /// The beginning of the next line.
     tail: Vec<u8>,
     /// Where its parts were read, and how long they are.
@@ -32,17 +40,41 @@ impl Plain {
         &self.tail
     }
 
-    /// The text of the next line, and the length of the line in `bytes`, if it is plain. No text where it isn't `wanted`.
-    pub(super) fn line(&self, bytes: &[u8], wanted: bool) -> Option<(String, usize)> {
+    /// Text begins at a column of the emulator's screen.
+    pub(super) fn start(&mut self, column: usize, columns: usize) {
+        (self.first, self.column, self.columns) = (column, column, columns);
+    }
+
+    /// Where the cursor is after so many characters: at the end of the last line they fill, not yet on the next.
+    fn after(&self, characters: usize) -> usize {
+        if characters <= self.columns { characters } else { (characters - 1) % self.columns + 1 }
+    }
+
+    /// The beginning of the next line as it stands on the screen.
+    pub(super) fn open_text(&self) -> String {
+        " ".repeat(self.column) + &String::from_utf8_lossy(&self.tail)
+    }
+
+    /// Takes the next line, if it is plain: its text, and its length in `bytes`. No text where it isn't `wanted`.
+    pub(super) fn line(&mut self, bytes: &[u8], wanted: bool) -> Option<(String, usize)> {
         if bytes.first().is_none_or(|first| *first == 0x1b) {
             return None;
         }
         let len = memchr::memchr(b'\n', &bytes[..bytes.len().min(LINE_MAX + 2)])?;
-        let body = bytes[..len].strip_suffix(b"\r").filter(|body| self.fits(body))?;
+        let (body, returns) = match bytes[..len].strip_suffix(b"\r") {
+            Some(body) => (body, true),
+            None => (&bytes[..len], false),
+        };
+        if !self.fits(body) {
+            return None;
+        }
+        let before = self.column;
+        self.column = if returns { 0 } else { self.after(before + self.tail.len() + body.len()) };
         if !wanted {
             return Some((String::new(), len + 1));
         }
-        let mut text = String::with_capacity(self.tail.len() + body.len());
+        let mut text = String::with_capacity(before + self.tail.len() + body.len());
+        text.extend(std::iter::repeat_n(' ', before));
         for part in [&self.tail[..], body] {
             text.push_str(std::str::from_utf8(part).ok()?);
         }
@@ -65,6 +97,10 @@ impl Plain {
         if self.count > 2 * screen_lines {
             let ends = memchr::memrchr_iter(b'\n', &self.lines);
             let start = ends.into_iter().nth(screen_lines).map_or(0, |end| end + 1);
+            let (column, from) = memchr::memrchr(b'\r', &self.lines[..start]).map_or((self.first, 0), |at| (0, at + 2));
+            let feeds = memchr::memchr_iter(b'\n', &self.lines[from..start]).count();
+            self.first = self.after(column + start - from - feeds);
+            self.dropped = true;
             self.lines.drain(..start);
             self.count = screen_lines;
         }
@@ -91,7 +127,11 @@ impl Plain {
         }
         self.tail.clear();
         self.count = 0;
-        (std::mem::take(&mut self.lines), parts)
+        let lines = std::mem::take(&mut self.lines);
+        match std::mem::take(&mut self.dropped) {
+            true => ([&b"\r"[..], &b" ".repeat(self.first), &lines].concat(), parts),
+            false => (lines, parts),
+        }
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {

@@ -89,7 +89,7 @@ impl Rows {
     pub fn open_text(&self) -> String {
         match self.ahead.is_empty() {
             true => self.screen.open_text(),
-            false => String::from_utf8_lossy(self.ahead.tail()).into_owned(),
+            false => self.ahead.open_text(),
         }
     }
 
@@ -158,6 +158,9 @@ impl Rows {
     fn plain_lines(&mut self, bytes: &[u8]) -> usize {
         if !self.lexer.ground() || (self.ahead.is_empty() && (self.running || !self.screen.fresh())) {
             return 0;
+        }
+        if self.ahead.is_empty() {
+            self.ahead.start(self.screen.column(), self.screen.columns());
         }
         let (mut taken, mut kept, mut count, start) = (0, 0, 0, self.here);
         while let Some((text, len)) = self.ahead.line(&bytes[taken..], self.wanted) {

@@ -47,6 +47,8 @@ pub(super) struct Screen {
     /// Where the piece ends, if a line feed ends it.
     pub(super) line_end: Option<Cursor>,
     pub(super) out: Vec<RowEvent>,
+    /// A row was final since reading began, before the program painted.
+    printed: bool,
 }
 
 /// How the program writes.
@@ -88,6 +90,7 @@ impl Screen {
             end: Cursor::default(),
             line_end: None,
             out: Vec::new(),
+            printed: false,
         }
     }
 
@@ -103,6 +106,15 @@ impl Screen {
     pub(super) fn cursor(&self) -> (i32, usize) {
         let point = self.grid().cursor.point;
         (point.line.0, point.column.0)
+    }
+
+    pub(super) fn columns(&self) -> usize {
+        self.term.columns()
+    }
+
+    /// The cursor's column, or the number of columns where a character would wrap.
+    pub(super) fn column(&self) -> usize {
+        self.cursor().1 + usize::from(self.grid().cursor.input_needs_wrap)
     }
 
     pub(super) fn alternate(&self) -> bool {
@@ -143,6 +155,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
         self.change();
+        self.printed = true;
         self.hand_out(RowEvent::Final, Out::row(id, text), end);
     }
 
@@ -225,7 +238,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let open = (!row.old).then(|| (row.top, row.id, std::mem::take(&mut row.off)));
         let unseen = (row.written > 0).then_some(row.top..row.bottom + 1);
-        let mut frames = Frames::stands(self.term.grid(), open, self.now, &mut self.ids);
+        let mut frames = Frames::stands(self.term.grid(), open, self.printed, self.now, &mut self.ids);
         unseen.into_iter().flatten().for_each(|line| frames.unsee(line));
         self.flow = Flow::Frames(frames);
     }
@@ -240,6 +253,7 @@ impl Screen {
             }
         }
         self.changed = None;
+        self.printed = false;
         let (line, _) = self.cursor();
         let grid = self.term.grid();
         let last = last_line(grid, line);
@@ -251,7 +265,7 @@ impl Screen {
         self.flow = if !self.alternate() && free {
             Flow::Forward(Forward::stands(fresh(&mut self.ids), off, grid, line))
         } else {
-            Flow::Frames(Frames::stands(grid, None, self.now, &mut self.ids))
+            Flow::Frames(Frames::stands(grid, None, false, self.now, &mut self.ids))
         };
     }
 
@@ -413,6 +427,7 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return };
         let text = row.text(self.term.grid(), line);
         let id = row.id;
+        self.printed = true;
         self.hand_out(RowEvent::Final, Out::row(id, text), end);
         for _ in line + 1..to {
             let id = fresh(&mut self.ids);

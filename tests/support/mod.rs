@@ -19,7 +19,9 @@ mod stream;
 mod terminal;
 
 pub use command::{BOUND, Cmd, Out, Running};
-pub use process::{alive, is_stopped, kill_hard, peak_memory_kib, processes_with, processor_time, send_signal};
+pub use process::{
+    alive, is_stopped, kill_hard, memory_kib, peak_memory_kib, processes_with, processor_time, send_signal,
+};
 pub use skip::skipped;
 pub use stream::{Follower, Pattern};
 pub use terminal::Terminal;

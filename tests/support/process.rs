@@ -41,8 +41,13 @@ pub fn processor_time(pid: u32) -> Duration {
 
 /// The most memory it ever had resident (VmHWM).
 pub fn peak_memory_kib(pid: u32) -> u64 {
+    memory_kib(pid, "VmHWM:")
+}
+
+/// A line of a process's status that counts KiB.
+pub fn memory_kib(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
+    let line = status.lines().find(|line| line.starts_with(name)).expect("the line");
     line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
 

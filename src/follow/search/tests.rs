@@ -97,11 +97,20 @@ fn what_stands_before_the_beginning_is_known_and_not_found() {
 }
 
 #[test]
+fn blanks_where_no_byte_stands_are_found() {
+    let records = [output(1, "first\r\nabc\nneedle\r\nlast\r\n")];
+    check(&search("^   needle", Side::Output, 0, begin(1), &records), &["@1.11 1 0  <   needle> "]);
+    check(&search("  +needle", Side::Output, 0, begin(1), &records), &["@1.11 1 0  <   needle> "]);
+}
+
+#[test]
 fn a_needle_is_in_all_that_matches() {
     let table = [
         ("abc", Some("abc")),
         ("^ab(cde)+f?$", Some("cde")),
-        (r"\d+ errors? in", Some(" error")),
+        (r"\d+ errors? in", Some("error")),
+        ("^  abc ", Some("abc ")),
+        (" +", None),
         ("(?i)abc", None),
         ("abc|abd", None),
         ("a*", None),
