@@ -24,7 +24,7 @@ const DETACH: &[u8] = b"\x02d";
 const STEPS: [(&[&str], i32, &str); 28] = [
     (&["new", "s", "--label", "team=a", "--", "sh", "-c", SHELL], 0, "s\n"),
     (&["ask", "s", "echo $((6 * 7))"], 0, "42\n"),
-    (&["ask", "s", "echo DONE; sleep 1000", "--until", "^DONE$", "--json"], 0, r#""reason":"pattern""#),
+    (&["ask", "s", "echo DONE", "--until", "^DONE$", "--json"], 0, r#""reason":"pattern""#),
     (&["reply", "s", "--turn", "1"], 0, "42\n"),
     (&["turns", "s", "--json"], 0, r#""prompt":"echo $((6 * 7))""#),
     (&["wait", "s", "--screen", "^42$", "--stable", "50ms"], 0, "s\n"),
@@ -38,7 +38,7 @@ const STEPS: [(&[&str], i32, &str); 28] = [
     (&["replay", "s"], 0, "42\r\n"),
     (&["list", "--label", "team=a", "-q"], 0, "s\n"),
     (&["show", "s", "--json"], 0, r#""last_turn":2"#),
-    (&["send", "s", "--keys", "ctrl+c"], 0, ""),
+    (&["send", "s", "--keys", "enter"], 0, ""),
     (&["resize", "s", "100x30"], 0, ""),
     (&["restart", "s"], 0, ""),
     (&["wait", "s", "--screen", "^\\? $"], 0, "s\n"),
