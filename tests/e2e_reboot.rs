@@ -136,7 +136,7 @@ fn numbers_that_were_seen_are_not_given_again() {
     host.wait_state("rested", "exited");
     host.wait_state("late", "exited");
     let rested = wait_for("the session to be let go", || {
-        let processes = processes_with(&host.session("rested").unwrap()["id"].as_str().unwrap().to_owned());
+        let processes = processes_with(host.session("rested").unwrap()["id"].as_str().unwrap());
         processes.is_empty().then(|| seen(&host, "rested"))
     });
     fs::write(host.path("go"), "").unwrap();
