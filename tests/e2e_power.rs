@@ -126,7 +126,7 @@ impl Scene {
         self.acks.push(Ack { asked, answered, said: said(answer) });
     }
 
-    fn new(&mut self, name: &str, options: &[&str], script: &str) {
+    fn make(&mut self, name: &str, options: &[&str], script: &str) {
         let args = [&["new", name, "--cwd", "/"][..], options, &["--", "sh", "-c", script]].concat();
         self.ask(&args, |_| Said::Made(name.into()));
         let child = self.host.cmd(["logs", name, "-f", "--since", "start", "--json", "--raw", "--events", "all"]);
@@ -146,23 +146,23 @@ impl Scene {
     }
 
     fn work(&mut self) {
-        self.new("rows", &[], ROWS);
-        self.new("chat", &[], CHAT);
-        self.new(
+        self.make("rows", &[], ROWS);
+        self.make("chat", &[], CHAT);
+        self.make(
             "again",
             &["--restart", "always", "--backoff", "200ms..200ms", "--max-restarts", "100"],
             "echo on; sleep 0.3",
         );
-        self.new("late", &[], LATE);
+        self.make("late", &[], LATE);
         for n in 0..ROUNDS {
             self.ask(&["send", "chat", &format!("text {n}"), "--json"], |receipt| {
                 Said::Typed("chat".into(), receipt["seq"].as_u64().unwrap())
             });
             let (ends, dies, size) = (format!("ends{n}"), format!("dies{n}"), format!("{}x24", 80 + n));
-            self.new(&ends, &[], &format!("echo {n}; exit {n}"));
+            self.make(&ends, &[], &format!("echo {n}; exit {n}"));
             self.ask(&["wait", "--exit", &ends], |status| Said::Ended(ends.clone(), status.as_u64().unwrap()));
             self.ask(&["resize", "chat", &size], |_| Said::Sized("chat".into(), 80 + n));
-            self.new(&dies, &[], "exec cat");
+            self.make(&dies, &[], "exec cat");
             self.ask(&["kill", &dies], |_| Said::Killed(dies.clone()));
             if n % 2 == 1 {
                 self.ask(&["rm", &dies], |_| Said::Removed(dies.clone()));

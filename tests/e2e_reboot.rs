@@ -7,6 +7,7 @@ mod support;
 
 use rustix::process::Signal;
 use serde_json::json;
+use std::fs;
 
 use support::{Host, alive, is_stopped, kill_hard, processes_with, send_signal, wait_for};
 
@@ -136,7 +137,7 @@ fn numbers_that_were_seen_are_not_given_again() {
     host.wait_state("rested", "exited");
     host.wait_state("late", "exited");
     let rested = wait_for("the session to be let go", || {
-        let processes = processes_with(&host.session("rested").unwrap()["id"].as_str().unwrap().to_owned());
+        let processes = processes_with(host.session("rested").unwrap()["id"].as_str().unwrap());
         processes.is_empty().then(|| seen(&host, "rested"))
     });
     fs::write(host.path("go"), "").unwrap();

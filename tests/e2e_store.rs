@@ -6,6 +6,7 @@ mod support;
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -96,6 +97,14 @@ impl Disk {
         fs::write(self.0.path().join("filler"), vec![1; usize::try_from(free.saturating_sub(left)).unwrap()]).unwrap();
     }
 
+    /// Another program takes all that is left, to the last byte.
+    fn take_all(&self) {
+        let mut filler = fs::File::create(self.0.path().join("filler")).unwrap();
+        for size in [1 << 20, 4096, 1] {
+            while filler.write_all(&vec![1; size]).is_ok() {}
+        }
+    }
+
     fn free(&self) {
         fs::remove_file(self.0.path().join("filler")).unwrap();
     }
@@ -150,4 +159,74 @@ fn a_full_disk_stops_the_log_and_nothing_else() {
         host.cmd(["logs", "calm"]).bound(Duration::from_secs(90)).run().expect_code(0).text(),
         "hello\ngot hello\n"
     );
+}
+
+/// What a user tries while nothing can be stored: each ends by itself, well or with a line that says what is wrong.
+fn try_all(host: &Host) {
+    let tries: [&[&str]; 6] = [
+        &["status"],
+        &["list", "--all"],
+        &["send", "calm", "while it is full"],
+        &["kill", "victim"],
+        &["rm", "old"],
+        &["new", "more", "--", "true"],
+    ];
+    for (args, tried) in tries.map(|args| (args, host.cmd(args).spawn())) {
+        let out = tried.wait();
+        let said = ["make room", "the host is ending"].iter().any(|words| out.stderr.contains(words));
+        let clear = out.code == 1 && said && out.stderr.trim_end().lines().count() == 1;
+        assert!(out.code == 0 || clear, "{args:?}: {} {}", out.code, out.stderr);
+    }
+}
+
+#[test]
+fn a_disk_that_another_program_fills_to_the_last_byte() {
+    let Some(disk) = Disk::new(192 * MIB) else { return }; // needs root
+    let mut host = Host::cold();
+    host.set_env("TERMALIVE_STATE_DIR", disk.state().to_str().unwrap());
+    host.set_env("TERMALIVE_CFG_STORE__MIN_FREE", "16MiB");
+    host.sh("flood", "i=1; while [ ! -e stop ]; do seq $i $((i + 999)); i=$((i + 1000)); done; echo end");
+    host.sh("calm", "while read -r line; do echo \"got $line\"; done");
+    host.sh("ends", "while [ ! -e end ]; do sleep 0.05; done; exit 3");
+    host.sh("victim", "exec cat");
+    host.sh("old", "true");
+    host.wait_state("old", "exited");
+    host.wait_text("flood", "^5000$");
+    let pids = ["flood", "calm"].map(|name| host.session(name).unwrap()["pid"].as_u64().unwrap());
+    let own = host.host_pid();
+    disk.take_all();
+    wait_for("the end of the host that can't write", || (!support::alive(own)).then_some(()));
+    fs::write(host.path("end"), "").unwrap(); // ends while nobody can write that down
+    try_all(&host);
+    assert!(pids.iter().all(|pid| support::alive(u32::try_from(*pid).unwrap())), "the sessions wait");
+    disk.free();
+    host.ok(["status"]);
+    assert_eq!(host.wait_state("ends", "exited")["exit_code"], 3);
+    host.ok(["kill", "victim"]);
+    host.ok(["rm", "-f", "old"]);
+    host.ok(["send", "calm", "hello"]);
+    host.wait_row("calm", "got hello");
+    fs::write(host.path("stop"), "").unwrap();
+    host.wait_state("flood", "exited");
+    let still = ["flood", "calm"].map(|name| host.session(name).unwrap()["run"].clone());
+    assert_eq!(still, [1, 1], "they are the same processes");
+    let text = host.ok(["logs", "flood"]);
+    let rows: Vec<&str> = text.lines().collect();
+    let numbers = rows[..rows.len() - 1].iter().map(|row| row.parse::<u64>().expect("a number"));
+    assert!(numbers.eq(1..rows.len() as u64) && rows.last() == Some(&"end"), "a row is missing or doubled");
+    // in changes of state alone, then at a start
+    host.sh("victim", "exec cat");
+    host.sh("old", "true");
+    host.wait_state("old", "exited");
+    disk.take_all();
+    try_all(&host);
+    disk.free();
+    host.ok(["send", "calm", "again"]);
+    host.wait_row("calm", "got again");
+    host.ok(["stop", "-y"]);
+    disk.take_all();
+    let refused = host.cmd(["start", "-d"]).bound(Duration::from_secs(90)).run();
+    assert_eq!((refused.code, refused.stderr.trim_end().lines().count()), (1, 1), "{}", refused.stderr);
+    disk.free();
+    assert!(host.ok(["logs", "calm"]).ends_with("got again\n"));
 }

@@ -175,10 +175,10 @@ impl Host {
         self.address.to_string()
     }
 
-    /// The keeper's last word, where it is why no host can start.
+    /// The keeper's last word, where it is why no host can start, or why it can't even say that.
     fn unable(&self) -> Option<ClientError> {
         let setup = self.setup.as_ref()?;
-        let why = start::why_no_host(&setup.paths.host_log())?;
+        let why = start::why_no_host(&setup.paths.host_log()).or_else(|| start::no_room(&setup.paths.state))?;
         Some(ClientError::Unable { place: self.place(), why })
     }
 

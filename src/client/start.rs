@@ -144,6 +144,13 @@ pub(super) fn why_no_host(log: &Path) -> Option<String> {
     pause.parse().is_ok_and(|ms: u64| ms >= SEVERAL_FAILED).then(|| why.to_owned())
 }
 
+/// On a disk that is full to the last byte the keeper's word isn't in the log, or cut off.
+pub(super) fn no_room(state: &Path) -> Option<String> {
+    let stat = rustix::fs::statvfs(state).ok()?;
+    let full = stat.f_bavail.saturating_mul(stat.f_frsize) < TAIL; // its last lines wouldn't fit
+    full.then(|| format!("the disk of {} is full: make room (its file \"ballast\" may go)", state.display()))
+}
+
 /// The last line that was written to the log after `from`.
 fn last_words(log: &Path, from: u64) -> String {
     last_line(log, from).map(|line| format!(": {line}")).unwrap_or_default()
