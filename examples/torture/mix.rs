@@ -33,6 +33,9 @@ const AGAINS: u64 = 2;
 const BEATS: [&str; 3] = ["beat-first", "beat-middle", "beat-last"];
 /// Without counts and minutes.
 const MINUTES: f64 = 2.0;
+/// Where a host was away for longer, the next one lives as long at least: else a slow machine would end the patience of clients,
+/// who must get something done between two blows.
+const SLOW: Duration = Duration::from_secs(1);
 /// How long the parts may take to end once a promise is broken, before their processes are killed.
 const END: Duration = Duration::from_secs(20);
 
@@ -200,7 +203,8 @@ fn strike(host: &Host, oracle: &Oracle, args: &Args) -> Vec<Fallen> {
     let mut killer = Killer { host, oracle, dice: Dice::new(args.seed, "killer") };
     let mut fallen = Vec::new();
     for (time, blow) in args.plan() {
-        pause(time);
+        let away = fallen.last().map_or(Duration::ZERO, |last: &Fallen| last.answered);
+        pause(if away > SLOW { time.max(away) } else { time });
         if oracle.is_over() || until.is_some_and(|until| Instant::now() > until) {
             break;
         }

@@ -29,16 +29,23 @@ pub(crate) struct Typist {
     sent: Vec<Sent>,
     /// The host has so many bytes of what was typed.
     taken: u64,
-    /// Not yet answered; empty: only an Enter, which ends what may stand half typed.
-    line: Option<String>,
+    line: Option<Line>,
     shown: Vec<u8>,
 }
 
-/// What became of the line.
-enum Line {
-    Answered,
-    /// The connection broke.
-    Broken,
+/// What is typed and not yet answered.
+#[derive(Clone)]
+struct Line {
+    /// Without its Enter. Nothing: only that, which ends what may stand half typed.
+    text: String,
+    /// Of all that was typed, the bytes up to its end.
+    upto: u64,
+}
+
+impl Line {
+    fn begins(&self) -> u64 {
+        self.upto - self.text.len() as u64 - 1
+    }
 }
 
 impl Typist {
@@ -57,51 +64,65 @@ impl Typist {
         if let Err(why) = typed {
             oracle.broke(Broken::Client, format!("attached to {} after {} lines: {why}", self.name, self.sent.len()));
         }
-        let doubtful = self.line.take().filter(|line| !line.is_empty());
-        self.sent.extend(doubtful.map(|text| Sent { text, key: None, receipt: None }));
+        self.line_is_doubtful();
         if oracle.cases().is_empty() {
             check_heard(&self.name, &self.sent, host, oracle);
         }
     }
 
     async fn types(&mut self, host: &Host, oracle: &Oracle, dice: &mut Dice) -> Result<()> {
-        let mut since = Instant::now();
+        let (mut since, mut last_why) = (Instant::now(), String::new());
         while !oracle.is_over() {
             if is_hung(since) {
-                return Err("no connection for long".into());
+                return Err(format!("no connection for long: {last_why}").into());
             }
-            let Some((mut socket, taken)) = self.attach(host).await? else {
-                tokio::time::timeout(LOOK * 10, std::future::pending::<()>()).await.unwrap_or_default();
-                continue;
+            let (mut socket, taken) = match self.attach(host).await? {
+                Ok(attached) => attached,
+                Err(why) => {
+                    last_why = why;
+                    tokio::time::timeout(LOOK * 10, std::future::pending::<()>()).await.unwrap_or_default();
+                    continue;
+                }
             };
-            since = Instant::now();
             self.go_on(taken)?;
             while !oracle.is_over() {
-                let line = self.line.get_or_insert_with(|| format!("t{} {:x}", self.sent.len(), dice.next()));
-                let frame = format!("{line}\r").into_bytes();
-                let upto = self.taken + frame.len() as u64;
-                let leaves = dice.chance(3);
-                if socket.send(Message::binary(frame)).await.is_err() || leaves {
+                let line = match self.line.take() {
+                    Some(line) => line,
+                    None => self.after(format!("t{} {:x}", self.sent.len(), dice.next())),
+                };
+                self.line = Some(line.clone());
+                if self.taken < line.upto {
+                    let frame = Message::binary(format!("{}\r", line.text).into_bytes());
+                    if socket.send(frame).await.is_err() || dice.chance(3) {
+                        break;
+                    }
+                }
+                if !self.see(&mut socket, &line).await? {
                     break;
                 }
-                match self.see(&mut socket, upto).await? {
-                    Line::Broken => break,
-                    Line::Answered => oracle.count("lines typed while attached", 1),
-                }
+                oracle.count("lines typed while attached", 1);
             }
+            since = Instant::now();
             oracle.count("attached connections that broke", 1);
         }
         Ok(())
     }
 
-    /// A connection, and what the host has of what was typed; nothing: nobody is there.
-    async fn attach(&mut self, host: &Host) -> Result<Option<(Socket, u64)>> {
-        let Ok(stream) = UnixStream::connect(&host.socket).await else { return Ok(None) };
+    /// A connection, and what the host has of what was typed; the inner error: not now.
+    async fn attach(&mut self, host: &Host) -> Result<std::result::Result<(Socket, u64), String>> {
+        let stream = match UnixStream::connect(&host.socket).await {
+            Ok(stream) => stream,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
         let id = if self.id.is_empty() { String::new() } else { format!("&id={}", self.id) };
         let url = format!("ws://localhost/v1/sessions/{}/attach?cols=80&rows=24&client=typist{id}", self.name);
-        let Ok((mut socket, _)) = client_async(url, stream).await else { return Ok(None) };
-        let Ok(Some(Ok(Message::Text(text)))) = tokio::time::timeout(HANG, socket.next()).await else {
-            return Ok(None);
+        let mut socket = match client_async(url, stream).await {
+            Ok((socket, _)) => socket,
+            Err(why) => return Ok(Err(why.to_string())),
+        };
+        let text = match tokio::time::timeout(HANG, socket.next()).await {
+            Ok(Some(Ok(Message::Text(text)))) => text,
+            other => return Ok(Err(format!("instead of a hello: {other:?}"))),
         };
         let hello: Value = serde_json::from_str(&text)?;
         let (id, taken) = (hello["id"].as_str(), hello["typed"].as_u64());
@@ -112,39 +133,48 @@ impl Typist {
             return Err(format!("another session: {text}").into());
         }
         self.id = id.to_owned();
-        Ok(Some((socket, taken)))
+        Ok(Ok((socket, taken)))
     }
 
-    /// A line that was on its way is typed again, if nothing of it arrived; else nobody knows whether it was typed.
+    fn after(&self, text: String) -> Line {
+        Line { upto: self.taken + text.len() as u64 + 1, text }
+    }
+
+    /// A line that was on its way is typed again, if nothing of it arrived. Of one that arrived without a word nobody knows
+    /// whether it was typed.
     fn go_on(&mut self, taken: u64) -> Result<()> {
-        let whole = self.taken + self.line.as_ref().map_or(0, |line| line.len() as u64 + 1);
-        if taken < self.taken || taken > whole {
-            return Err(format!("the host has {taken} bytes, of {} to {whole}", self.taken).into());
+        let upto = self.line.as_ref().map_or(self.taken, |line| line.upto);
+        if taken < self.taken || taken > upto {
+            return Err(format!("the host has {taken} bytes, of {} to {upto}", self.taken).into());
         }
-        if taken > self.taken {
-            let doubtful = self.line.replace(String::new()).filter(|line| !line.is_empty());
-            self.sent.extend(doubtful.map(|text| Sent { text, key: None, receipt: None }));
+        let before = std::mem::replace(&mut self.taken, taken);
+        if self.line.as_ref().is_some_and(|line| before < line.upto && taken > line.begins()) {
+            self.line_is_doubtful();
+            self.line = Some(self.after(String::new()));
         }
-        self.taken = taken;
         Ok(())
     }
 
-    /// Reads until the host has the line and its answer stands on the screen.
-    async fn see(&mut self, socket: &mut Socket, upto: u64) -> Result<Line> {
-        let text = self.line.clone().unwrap_or_default();
-        let last = answer(&text).pop().unwrap_or_default();
+    fn line_is_doubtful(&mut self) {
+        let text = self.line.take().map(|line| line.text).filter(|text| !text.is_empty());
+        self.sent.extend(text.map(|text| Sent { text, key: None, receipt: None }));
+    }
+
+    /// Reads until the host has the line and its answer stands on the screen. False: the connection broke first.
+    async fn see(&mut self, socket: &mut Socket, Line { text, upto }: &Line) -> Result<bool> {
+        let last = answer(text).pop().unwrap_or_default();
         loop {
             let is_shown = memchr::memmem::find(&self.shown, last.as_bytes()).is_some();
-            if self.taken == upto && (is_shown || text.is_empty()) {
-                self.sent.extend(Some(text).filter(|text| !text.is_empty()).map(taken));
+            if self.taken == *upto && (is_shown || text.is_empty()) {
+                self.sent.extend(Some(text.clone()).filter(|text| !text.is_empty()).map(taken));
                 (self.line, self.shown) = (None, Vec::new());
-                return Ok(Line::Answered);
+                return Ok(true);
             }
             let message = match tokio::time::timeout(HANG, socket.next()).await {
                 Err(_) => {
                     return Err(format!("no answer to {text:?}, of which {} of {upto} is typed", self.taken).into());
                 }
-                Ok(None | Some(Err(_) | Ok(Message::Close(_)))) => return Ok(Line::Broken),
+                Ok(None | Some(Err(_) | Ok(Message::Close(_)))) => return Ok(false),
                 Ok(Some(Ok(message))) => message,
             };
             match message {

@@ -18,9 +18,9 @@ const UNKNOWN: u64 = 1 << 32;
 /// An input has at most so many parts of 8 KiB: the largest request.
 const MAX_PARTS: usize = 1024;
 
-/// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds them and
-/// they have been ended here. `tail_unknown`: the store may have lost its newest records without a trace. `kept`: the keeper has
-/// outlived the last host, so that no ring is lost.
+/// Everything that has or had a name, ready to be an actor. `orphans` are told to the caller: the keeper holds something
+/// of them that has ended, or was ended here. `tail_unknown`: the store may have lost its newest records without a trace.
+/// `kept`: the keeper has outlived the last host, so that no ring is lost.
 pub fn boot(
     store: &dyn EventLog,
     meta: &Meta,
@@ -40,8 +40,12 @@ pub fn boot(
         let held = held.remove(&session.id);
         match (session.removed, held) {
             (false, held) => {
+                let (id, was_held) = (session.id, held.is_some());
                 let (birth, turns) = birth(store, meta, session, held, Some(tail_unknown), kept)?;
                 meta.apply(&turns)?;
+                if was_held && birth.adopted.is_none() {
+                    orphans.push(id);
+                }
                 births.push(birth);
             }
             (true, Some(found)) => orphans.push(end_orphan(&found.held)),
@@ -108,6 +112,8 @@ pub(super) fn birth(
         }
         page.iter().for_each(|record| fold(&mut sum, record));
     }
+    // A later run was just to begin: it never did, and what is held is of one whose end is in the log.
+    let taken = taken.filter(|(held, ..)| held.run >= sum.run);
     let adopted = taken.map(|(held, ring, adopted)| {
         let unstored: Vec<Record> = adopted.records.into_iter().filter(|r| r.seq > stored).collect();
         unstored.iter().for_each(|record| fold(&mut sum, record));
