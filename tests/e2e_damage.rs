@@ -12,7 +12,7 @@
 #[path = "store_common/mod.rs"]
 mod store;
 mod support;
-#[allow(unreachable_pub, missing_docs, reason = "shared")]
+#[allow(missing_docs, reason = "shared")]
 mod tcp_common;
 
 use serde_json::Value;
