@@ -14,10 +14,16 @@ use crate::keeper::Link;
 use crate::log::Writer;
 use crate::supervisor::Why;
 use crate::wire::{ApiError, Code, Reload, Reloading};
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::header::ContentType;
 use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use std::convert::Infallible;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
+use std::task::{self, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
@@ -80,14 +86,43 @@ pub(super) async fn reload(app: web::Data<App>, body: web::Bytes) -> Result<Http
         let _turn = app.reloads.turn.lock().await;
         let generation = app.facts.generation;
         if wanted.generation.is_some_and(|asked| asked != generation) && is_done(&app) {
-            return answer(&app, Abilities::own(), generation);
+            return Ok::<_, ApiError>((answer(&app, Abilities::own(), generation)?, None));
         }
         let abilities = app.reloads.change().await?;
-        let answer = answer(&app, abilities, generation);
-        app.shutdown.ask(Why::Reload);
-        answer
+        let leave = Leave(app.clone());
+        Ok((answer(&app, abilities, generation)?, Some(leave)))
     });
-    Ok(HttpResponse::Ok().json(done.await.map_err(super::failed)??))
+    let (answer, leave) = done.await.map_err(super::failed)??;
+    let word = serde_json::to_vec(&answer).map_err(super::failed)?.into();
+    Ok(HttpResponse::Ok().content_type(ContentType::json()).body(LastWord { word, _then: leave }))
+}
+
+/// This host leaves when the answer that says so is on its way, or when nobody waits for it any more.
+struct Leave(web::Data<App>);
+
+impl Drop for Leave {
+    fn drop(&mut self) {
+        self.0.shutdown.ask(Why::Reload);
+    }
+}
+
+/// A body that is dropped when all of it was taken.
+struct LastWord {
+    word: Bytes,
+    _then: Option<Leave>,
+}
+
+impl MessageBody for LastWord {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.word.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut task::Context<'_>) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let word = std::mem::take(&mut self.word);
+        Poll::Ready((!word.is_empty()).then_some(Ok(word)))
+    }
 }
 
 fn answer(app: &App, abilities: Abilities, generation: u64) -> Result<Reloading, ApiError> {

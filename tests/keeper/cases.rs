@@ -305,7 +305,8 @@ fn a_spawn_survives_the_keeper_at_any_moment() {
 }
 
 fn a_run_that_is_not_handed_over_never_began() {
-    let (world, mut host) = World::with_host();
+    let (mut world, mut host) = World::with_host();
+    assert_eq!(world.ready(), "R"); // a keeper whose first host dies before that ends
     let begun = |id| world.folder.path().join(format!("begun-{id}"));
     for id in 1..=20 {
         host.order_spawn(id, 1, &sh(&format!("echo $$ >> {}; exec cat", begun(id).display())));
