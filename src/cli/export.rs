@@ -175,6 +175,7 @@ fn bar(records: u64, to_file: bool) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {percent:>3}% {elapsed}") {
         bar.set_style(style);
     }
+    bar.tick(); // at once, also for what takes less
     bar.enable_steady_tick(DRAW);
     bar
 }
