@@ -15,6 +15,10 @@ const PAGE: usize = MIB;
 /// Records that a damaged newest segment may have held without a trace, at most: numbers go on behind so many. Far more than
 /// fit into a segment, few enough for 2^20 such accidents.
 const UNKNOWN: u64 = 1 << 32;
+/// A summary that was folded on by so many records or bytes of output is saved at once: hosts that die young, one after the
+/// other, would each read all again that came since the last one that lived for some seconds.
+const READ_RECORDS: u64 = 256;
+const READ_BYTES: u64 = MIB as u64;
 /// An input has at most so many parts of 8 KiB: the largest request.
 const MAX_PARTS: usize = 1024;
 
@@ -97,6 +101,7 @@ pub(super) fn birth(
     let rested = saved.as_ref().is_some_and(|sum| sum.rests);
     let saved = saved.filter(|sum| sum.seq <= newest.max(stored));
     let mut sum = saved.unwrap_or_else(|| Summary::new(session.spec.size));
+    let known = (sum.seq, sum.output);
     let mut turns = MetaBatch::new();
     let mut fold = |sum: &mut Summary, record: &Record| {
         if let Some(mark) = sum.apply(record)
@@ -131,10 +136,11 @@ pub(super) fn birth(
     };
     let runs = matches!(sum.phase, Phase::Running { .. });
     let settled = adopted.is_none() && !runs && (sum.rests || kept);
-    if settled != rested {
+    let read = (sum.seq.0 - known.0.0, sum.output - known.1);
+    if settled != rested || read.0 >= READ_RECORDS || read.1 >= READ_BYTES {
         sum.rests = settled; // said at the next start, too
         turns = turns.save_summary(id, &serde_json::to_vec(&sum).unwrap_or_default());
-        turns = if settled { turns } else { turns.durably() }; // what is read of it from here on has to be accounted for
+        turns = if settled || !rested { turns } else { turns.durably() }; // what is read of it from here on has to be accounted for
     }
     Ok((Birth { meta: session, sum, stored, settled, adopted }, turns))
 }
