@@ -21,7 +21,7 @@ use alacritty_terminal::{
     vte::ansi::{Processor, Timeout},
 };
 use machine::Machine;
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 /// A terminal without scrollback.
 pub struct Vt {
@@ -188,6 +188,8 @@ impl Vt {
             joined = std::mem::take(&mut self.torn);
             bytes = &joined;
         }
+        let bytes = without_torn(bytes);
+        let bytes = &*bytes;
         let (whole, lost) = sound_part(bytes);
         let sound;
         let bytes = if bytes.len() - whole <= TORN_MAX {
@@ -264,6 +266,25 @@ fn sound_part(bytes: &[u8]) -> (usize, usize) {
         }
         (end, lost) = (end - tail, lost + 1);
     }
+}
+
+/// Beginnings of characters before an escape sequence replaced: the parser would keep one that stands before the next update
+/// until that is over.
+fn without_torn(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let (mut out, mut taken) = (Vec::new(), 0);
+    for escape in memchr::memchr_iter(ESC, bytes).filter(|at| *at > 0 && bytes[at - 1] >= 0x80) {
+        let (whole, lost) = sound_part(&bytes[taken..escape]);
+        if lost > 0 {
+            out.extend_from_slice(&bytes[taken..taken + whole]);
+            out.extend_from_slice(&REPLACEMENT.repeat(lost));
+            taken = escape;
+        }
+    }
+    if taken == 0 {
+        return bytes.into();
+    }
+    out.extend_from_slice(&bytes[taken..]);
+    out.into()
 }
 
 /// A clock for the parser that tells only whether an update is held back; times are kept by [`Vt`].
