@@ -36,6 +36,7 @@ end_private_host() {
   [[ -n $private ]] || return 0
   termalive stop -y >/dev/null 2>&1 || :
   rm -rf "$private"
+  unset TERMALIVE_HOME
   private=''
 }
 
