@@ -154,7 +154,7 @@ mod tests {
     use std::time::Duration;
 
     fn parse(text: &str) -> Result<Fleet, String> {
-        Fleet::parse(text, Path::new("/work/team.toml"))
+        Fleet::parse(text, Path::new("/srv/team.toml"))
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
              [sessions.a]\ncommand = \"cat\"\nenv = {K = \"V\"}\nwatchdog = \"5m\"\nsize = \"10x20\"\nlabels = {n = 1}\n",
         )
         .unwrap();
-        assert_eq!((fleet.name.as_str(), fleet.file.as_deref()), ("team", Some("/work/team.toml")));
+        assert_eq!((fleet.name.as_str(), fleet.file.as_deref()), ("team", Some("/srv/team.toml")));
         let top: Vec<&str> = fleet.top.iter().map(Name::as_str).collect();
         assert_eq!(top, ["z", "g"]);
         let group = &fleet.groups[&"g".parse().unwrap()];
@@ -179,7 +179,7 @@ mod tests {
         );
         assert_eq!(
             (of("b").cwd.as_ref().unwrap().lossy(), of("a").cwd.as_ref().unwrap().lossy()),
-            ("/work/sub".into(), "/work".into())
+            ("/srv/sub".into(), "/srv".into())
         );
         assert_eq!((of("a").watchdog_ms, of("a").set_env.len(), of("a").labels["n"].as_str()), (Some(300_000), 1, "1"));
     }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn the_example_is_a_fleet() {
         let text = include_str!("../../config/fleet.toml");
-        let fleet = Fleet::parse(text, Path::new("/work/config/fleet.toml")).unwrap();
+        let fleet = Fleet::parse(text, Path::new("/srv/config/fleet.toml")).unwrap();
         assert!(fleet.sessions.len() > 3 && fleet.groups.len() > 1);
     }
 }
