@@ -3,7 +3,7 @@
 //! Reads the [`ShimSpec`] from a sealed memfd, makes the process what the caller asked for and executes the program, once the
 //! host has said that it holds the run: so nothing has begun of which a keeper's death would leave nobody to know.
 //! It must never decide anything: what can't be done is reported as an errno and a step, and nothing runs. It never
-//! returns into the keeper's code. (A program of its own in between, as it once was, costs another exec: 1.5 ms of 8.)
+//! returns into the keeper's code. (A program of its own in between, as it once was, costs another exec.)
 
 use super::{cgroup, files, oom};
 use crate::model::{Name, RawString, SessionId, Spec};
