@@ -25,7 +25,7 @@ use termalive::{
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn options() -> WriterOptions {
-    WriterOptions { commit_interval: NEVER, commit_bound: NEVER, idle_after: NEVER }
+    WriterOptions { commit_interval: NEVER, commit_bound: NEVER, idle_after: NEVER, ..WriterOptions::default() }
 }
 
 /// A memory store that counts, can be held up and can fail.
@@ -249,6 +249,30 @@ async fn an_idle_session_keeps_little() {
     }
     assert_eq!(feed.read(Seq(1), 1), TailRead::Behind);
     assert!(matches!(feed.read(Seq(300), 1), TailRead::Records(page) if page[0].seq == Seq(300)));
+}
+
+#[tokio::test]
+async fn when_the_last_busy_session_is_idle_memory_can_go_back() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let b = bench(WriterOptions {
+        idle_after: Duration::from_millis(1),
+        commit_interval: Duration::from_millis(1),
+        on_idle: || {
+            CALLS.fetch_add(1, SeqCst);
+        },
+        ..options()
+    });
+    let feeds = [b.feed(1), b.feed(2)];
+    for round in 1..=3 {
+        let before = CALLS.load(SeqCst);
+        for feed in &feeds {
+            feed.push_all((round * 300..round * 300 + 300).map(|seq| record(seq, vec![0; 400])));
+        }
+        let small = |feed: &Arc<Feed>| feed.read(Seq(round * 300 + 250), 1) == TailRead::Behind;
+        while CALLS.load(SeqCst) == before || !feeds.iter().all(small) {
+            tokio::task::yield_now().await; // the writer calls, or the test hangs
+        }
+    }
 }
 
 #[test]

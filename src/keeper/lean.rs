@@ -2,7 +2,8 @@
 //!
 //! The kernel maps sixteen pages around each one that is touched. Of a program of which the keeper uses a few per cent,
 //! that made 2 MB of its 6. And glibc's allocator learns from each large buffer that is freed to take the next one from the
-//! heap, where it stays between what lives: after a gigabyte of output the host kept 60 MB that nobody used.
+//! heap, where it stays between what lives: after a gigabyte of output the host kept 60 MB that nobody used. Of small ones
+//! it gives back what lies at the end of a thread's heap alone: a session's last rows kept all the rest of its output there.
 
 #![expect(unsafe_code, reason = "advice about a mapping is given by its address; the allocator is C")]
 
@@ -26,7 +27,8 @@ pub fn give_memory_back() {
     }
 }
 
-/// What lies free between what lives goes back, too. Takes some milliseconds, in which nobody gets memory: after much was freed.
+/// What lies free between what lives goes back, too. Takes up to some milliseconds, in which nobody gets memory: after much was
+/// freed.
 pub fn give_free_memory_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: gives free pages back; it may be called at any time.

@@ -26,6 +26,9 @@ pub struct WriterOptions {
     pub commit_bound: Duration,
     /// A session without a new record for this long keeps a small tail only.
     pub idle_after: Duration,
+    /// Called when sessions have become idle: the last of those that were busy, or the first in so long. What they let go of
+    /// lies between what lives, and can go back to the system.
+    pub on_idle: fn(),
 }
 
 impl Default for WriterOptions {
@@ -34,6 +37,7 @@ impl Default for WriterOptions {
             commit_interval: Duration::from_millis(100),
             commit_bound: Duration::from_secs(30),
             idle_after: Duration::from_secs(10),
+            on_idle: || (),
         }
     }
 }
@@ -94,6 +98,7 @@ impl Writer {
             due: None,
             unsynced: Vec::new(),
             cooling: VecDeque::new(),
+            cooled: Instant::now(),
         };
         let run = move || {
             let result = catch_unwind(AssertUnwindSafe(|| work.run()));
@@ -274,6 +279,8 @@ struct Work {
     unsynced: Vec<Arc<Feed>>,
     /// Feeds that may become idle, by when to look.
     cooling: VecDeque<(Instant, Arc<Feed>)>,
+    /// When [`WriterOptions::on_idle`] was called.
+    cooled: Instant,
 }
 
 impl Work {
@@ -396,12 +403,18 @@ impl Work {
 
     fn cool(&mut self) {
         let now = Instant::now();
+        let mut any = false;
         while self.cooling.front().is_some_and(|(at, _)| *at <= now)
             && let Some((_, feed)) = self.cooling.pop_front()
         {
-            if !feed.cool() {
-                self.cooling.push_back((now + self.options.idle_after, feed));
+            match feed.cool() {
+                true => any = true,
+                false => self.cooling.push_back((now + self.options.idle_after, feed)),
             }
+        }
+        if any && (self.cooling.is_empty() || now - self.cooled >= self.options.idle_after) {
+            self.cooled = now;
+            (self.options.on_idle)();
         }
     }
 }

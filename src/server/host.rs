@@ -8,7 +8,7 @@ use super::{App, Facts, auth, gate, health::Health, hostlog::HostLog, metrics::R
 use super::{preflight::Origin, reload::Reloads};
 use crate::config::{Config, LogFormat, Paths};
 use crate::failpoint::reached;
-use crate::keeper::{Handover, Link, give_memory_back, take_over};
+use crate::keeper::{Handover, Link, give_free_memory_back, give_memory_back, take_over};
 use crate::log::{EventLog, Limits, Meta, Options, SegmentStore, StoreDown, Sweeper, Writer, WriterOptions};
 use crate::model::SessionId;
 use crate::pty::cgroup;
@@ -251,7 +251,11 @@ impl Host {
     }
 
     fn start_writer(&self, store: Arc<dyn EventLog>, meta: Arc<Meta>) -> Result<Writer, String> {
-        let options = WriterOptions { commit_interval: self.config.store.commit_interval, ..WriterOptions::default() };
+        let options = WriterOptions {
+            commit_interval: self.config.store.commit_interval,
+            on_idle: give_free_memory_back,
+            ..WriterOptions::default()
+        };
         let link = self.link.clone();
         Writer::start(store, meta, options, move |fault| {
             tracing::error!("{fault}; the host ends, the rings keep what isn't written, the next host goes on");
