@@ -44,6 +44,25 @@ make_and_forget_tmux() { make_tmux "$news" sleep 1000000 && forget_tmux "$news";
 listing() { repeat_in 20 termalive list; }
 listing_tmux() { repeat_in 20 tmux list-sessions; }
 
+# A new host's memory after so many sessions have printed 10 MB each, so often: KiB with their screens, KiB when those are gone.
+# What the store keeps in memory of its newest output is the host's, has a bound, and depends on where the last segment ended:
+# so each host is new, and what many sessions cost is what they take beyond one that printed as much as all of them.
+memory_after_printing() { # memory_after_printing SESSIONS TIMES
+  local n pids
+  termalive stop -y >/dev/null
+  rm -rf "$TERMALIVE_HOME" "$private/printed"
+  termalive start -d >/dev/null
+  make_here "$1" sh -c "for n in \$(seq $2); do head -c 10000000 '$private/text'; done; printf . >>'$private/printed'; exec sleep 1000000" >/dev/null
+  until [[ $(stat -c %s "$private/printed" 2>/dev/null) == "$1" ]]; do rest 0.2; done
+  for ((n = 1; n <= $1; n++)); do termalive screen "m$n" >/dev/null; done
+  mapfile -t pids < <(host_pids)
+  rest 25 # what was printed last leaves memory within twenty seconds …
+  pss "${pids[@]}"
+  rest 95 # … and a screen when nobody has looked at it for a minute
+  pss "${pids[@]}"
+  forget_here "$1" >/dev/null
+}
+
 sessions() {
   have tmux || return 0
   tmux new-session -d -s first 'exec sleep 1000000'
@@ -68,20 +87,18 @@ sessions() {
   row "list of $idle sessions, ms, against tmux list-sessions" "$(per "$ours" 20)" "$(per "$theirs" 20)" "$(ratio "$ours" "$theirs")" ''
   forget_here "$idle" && forget_tmux "$idle"
 
-  rest 15
-  before=$(pss "${pids[@]}") tmux_before=$(pss "$tmux_pid")
-  local print="'$private/text'; printf . >>'$private/printed'; exec sleep 1000000"
-  rm -f "$private/printed"
-  make_here "$printed" sh -c "head -c 10000000 $print" >/dev/null
-  make_tmux "$printed" "head -c 1000000 $print" >/dev/null # more than its history keeps
-  until [[ $(stat -c %s "$private/printed" 2>/dev/null) == "$((printed * 2))" ]]; do rest 0.2; done
-  local with
-  for with in 'its screen' 'its screen gone'; do
-    [[ $with == 'its screen' ]] && rest 15 || rest 95 # a screen is dropped when nobody has looked at it for a minute
-    after=$(pss "${pids[@]}") tmux_after=$(pss "$tmux_pid")
-    here=$(each_kib "$before" "$after" "$printed") there=$(each_kib "$tmux_before" "$tmux_after" "$printed")
-    row "the same after it printed 10 MB, $with, KiB, of $printed" "$here" "$there" "$(ratio "$here" "$there")" "$([[ $with == 'its screen' ]] || echo '64 or less')"
+  tmux_before=$(pss "$tmux_pid")
+  make_tmux "$printed" "head -c 1000000 '$private/text'; exec sleep 1000000" >/dev/null # more than its history keeps
+  local one many n
+  mapfile -t one < <(memory_after_printing 1 "$printed")
+  mapfile -t many < <(memory_after_printing "$printed" 1)
+  tmux_after=$(pss "$tmux_pid")
+  there=$(each_kib "$tmux_before" "$tmux_after" "$printed")
+  local with=('its screen' 'its screen gone') bar=('' '64 or less')
+  for n in 0 1; do
+    here=$(each_kib "${one[n]}" "${many[n]}" "$((printed - 1))")
+    row "each of $printed after 10 MB, ${with[n]}, KiB, beyond one of $((printed * 10)) MB" "$here" "$there" "$(ratio "$here" "$there")" "${bar[n]}"
   done
-  forget_here "$printed" && forget_tmux "$printed"
+  forget_tmux "$printed"
   tmux kill-session -t first
 }
