@@ -17,12 +17,12 @@ use super::{
     lock, salvage,
     sled::{Closed, Table},
 };
-use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
+use crate::model::{Care, Key, MIB, Name, RawString, Seq, SessionId, Spec, Wall};
 use bytes::Bytes;
 use renew::{put_back, renew};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -86,6 +86,26 @@ pub enum Fate {
 impl SessionMeta {
     /// The format this code writes; newer ones are refused.
     pub const VERSION: u32 = 1;
+
+    /// What is left of it when it is removed, until its records have gone: who it was. Every start reads all of them.
+    #[must_use]
+    pub fn tombstone(self) -> SessionMeta {
+        let Spec { size, restart, umask, .. } = self.spec;
+        let none = RawString::default;
+        let spec = Spec {
+            command: String::new(),
+            argv: Vec::new(),
+            program: none(),
+            cwd: none(),
+            env: Vec::new(),
+            umask,
+            size,
+            labels: BTreeMap::new(),
+            restart,
+            care: Care::default(),
+        };
+        SessionMeta { spec, removed: true, ..self }
+    }
 }
 
 /// What a session should be doing.
@@ -389,12 +409,16 @@ fn parse_session(table: &Table, value: &[u8]) -> Result<SessionMeta, StoreDown> 
     struct Version {
         v: u32,
     }
-    let Version { v } = parse(table, value)?;
-    if v > SessionMeta::VERSION {
-        let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
-        return Err(disk::down(table.dir(), why));
+    match parse::<SessionMeta>(table, value) {
+        Ok(session) if session.v <= SessionMeta::VERSION => Ok(session),
+        known => match parse(table, value)? {
+            Version { v } if v > SessionMeta::VERSION => {
+                let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
+                Err(disk::down(table.dir(), why))
+            }
+            Version { .. } => known,
+        },
     }
-    parse(table, value)
 }
 
 fn parse<T: DeserializeOwned>(table: &Table, value: &[u8]) -> Result<T, StoreDown> {
