@@ -47,6 +47,9 @@ fn make(state: &Path) -> BTreeMap<u8, Vec<Record>> {
         }
         log.append(&batch).unwrap();
     }
+    // so that where frames stand is kept beside closed segments, and is damaged, too
+    said.iter().for_each(|(n, said)| assert_eq!(compare(&log, *n, said, "nothing"), (0, false)));
+    assert!(state.join("segments/1/places").exists());
     log.close().unwrap();
     said
 }

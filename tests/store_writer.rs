@@ -36,6 +36,8 @@ struct Fake {
     fails: Mutex<bool>,
     held: Mutex<bool>,
     bell: Condvar,
+    /// What is asked at the beginning of each append.
+    ask: Mutex<Option<Box<dyn Fn(&[(SessionId, Record)]) + Send>>>,
 }
 
 impl Fake {
@@ -47,6 +49,7 @@ impl Fake {
 
 impl EventLog for Fake {
     fn append(&self, batch: &[(SessionId, Record)]) -> Result<(), StoreDown> {
+        self.ask.lock().unwrap().iter().for_each(|ask| ask(batch));
         drop(self.bell.wait_while(self.held.lock().unwrap(), |held| *held).unwrap());
         match *self.fails.lock().unwrap() {
             true => Err(StoreDown { place: "fake".into(), why: "told to".into() }),
@@ -232,6 +235,28 @@ async fn meta_is_changed_by_the_writer() {
     assert_eq!(b.meta.sessions().unwrap(), [session]);
     assert_eq!(b.meta.key(&Key("k".into())).unwrap(), Some(entry));
     assert_eq!(b.meta.sessions().unwrap()[0].desired, Desired::Running);
+}
+
+#[tokio::test]
+async fn a_summary_does_not_go_ahead_of_its_records() {
+    let b = bench(options());
+    let (feed, meta, (say, heard)) = (b.feed(1), b.meta.clone(), mpsc::channel());
+    let ask = move |batch: &[(SessionId, Record)]| say.send((batch[0].1.seq, meta.summary(id(1)).unwrap())).unwrap();
+    *b.store.ask.lock().unwrap() = Some(Box::new(ask));
+    b.store.hold(true);
+    feed.push(record(1, "one"));
+    let (writer, first) = (b.writer.clone(), feed.clone());
+    let written = tokio::spawn(async move { writer.written_upto(&first, Seq(1)).await });
+    let heard = tokio::task::spawn_blocking(move || (heard.recv().unwrap(), heard));
+    let (begun, heard) = heard.await.unwrap();
+    assert_eq!(begun, (Seq(1), None));
+    feed.push(record(2, "two")); // while the writer is at work
+    assert!(b.writer.offer(MetaBatch::new().save_summary(id(1), b"two")));
+    b.store.hold(false);
+    written.await.unwrap().unwrap();
+    b.writer.flush().await.unwrap();
+    assert_eq!(heard.recv().unwrap(), (Seq(2), None));
+    assert_eq!(b.meta.summary(id(1)).unwrap().as_deref(), Some(&b"two"[..]));
 }
 
 #[tokio::test]

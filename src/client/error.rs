@@ -55,6 +55,14 @@ pub enum ClientError {
         /// How long we tried.
         waited: Duration,
     },
+    /// Hosts come and go over it.
+    #[error("the host at {place} went away before it had answered, {times} times in a row")]
+    CutOff {
+        /// Where.
+        place: String,
+        /// How often.
+        times: u32,
+    },
     /// It ended while it worked for us.
     #[error("the host at {0} ended before it answered; whether this was done isn't known")]
     Vanished(String),
@@ -120,6 +128,7 @@ impl ClientError {
             | ClientError::NotThere(_)
             | ClientError::Unreachable { .. }
             | ClientError::Silent { .. }
+            | ClientError::CutOff { .. }
             | ClientError::Vanished(_) => Code::NoHost,
             ClientError::NotPermitted { .. } | ClientError::Unencrypted(_) => Code::NotPermitted,
             ClientError::NotAHost { .. } => Code::UnknownVerb,
@@ -140,7 +149,7 @@ impl ClientError {
             ClientError::NoHost(_) => Some("termalive start -d starts one"),
             ClientError::NotThere(_) => Some("TERMALIVE_HOST or --host named it; without them the local host is taken"),
             ClientError::Unable { .. } => Some("it is tried again every few seconds, the sessions live on"),
-            ClientError::Silent { .. } => Some("STATE/host.log says what it does"),
+            ClientError::Silent { .. } | ClientError::CutOff { .. } => Some("STATE/host.log says what it does"),
             ClientError::Vanished(_) => Some("termalive ls and termalive logs show it"),
             ClientError::InUse { .. } => Some(
                 "set TERMALIVE_RUNTIME_DIR as it was set for the host that runs, or use another TERMALIVE_STATE_DIR",

@@ -4,7 +4,8 @@
 //! silence is counted from what was heard last. What is asked for on each connection, and what counts as progress, is the
 //! owner's to say. Nothing is buffered here, nothing is tried for ever.
 
-use super::{Backoff, Client, ClientError, Host, Stream, request};
+use super::request::{self, MOST_CUTS};
+use super::{Backoff, Client, ClientError, Host, Stream};
 use crate::wire::{ApiError, Code};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -25,7 +26,8 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a broken connection looks for a host. 60 s: longer than any host takes to come back.
+/// How long a broken connection looks for a host. 60 s: longer than any host takes to come back. How many hosts in a row may
+/// die of what is asked of them, [`MOST_CUTS`] says.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -40,8 +42,10 @@ pub(super) struct Link {
     socket: Option<Socket>,
     /// When something came last.
     heard: Instant,
-    /// Since when nothing has come that counts.
+    /// Since when no host answers.
     broken_since: Option<Instant>,
+    /// Connections in a row through which nothing came that counts.
+    fruitless: u32,
     /// When the last connection broke.
     lost: Option<Instant>,
     /// When something first came through this one.
@@ -70,6 +74,7 @@ impl Link {
             socket: None,
             heard: Instant::now(),
             broken_since: None,
+            fruitless: 0,
             lost: None,
             greeted: None,
             backoff: Backoff::default(),
@@ -86,10 +91,10 @@ impl Link {
         self.socket.is_some()
     }
 
-    /// What came is worth something: a host that greets and dies must not be tried for ever.
+    /// What came is worth something: hosts that greet and die must not be tried for ever.
     pub(super) fn progress(&mut self) {
-        if self.broken_since.take().is_some() {
-            self.backoff = Backoff::default();
+        if self.fruitless > 0 {
+            (self.fruitless, self.backoff) = (0, Backoff::default());
         }
     }
 
@@ -134,6 +139,10 @@ impl Link {
             }
             self.lost = Some(Instant::now());
         }
+        if self.fruitless >= MOST_CUTS {
+            let error = ApiError::from(ClientError::CutOff { place: self.host.place(), times: self.fruitless });
+            return Err(hint.into_iter().fold(error, ApiError::hint).into());
+        }
         let since = *self.broken_since.get_or_insert_with(Instant::now);
         let trying = match &mut self.trying {
             Some(trying) => trying,
@@ -155,8 +164,9 @@ impl Link {
     fn take(&mut self, answer: Answer, path: &str) -> Result<(), ClientError> {
         match answer {
             Answer::Socket(socket) => {
-                self.socket = Some(*socket);
+                (self.socket, self.broken_since) = (Some(*socket), None);
                 self.heard = Instant::now();
+                self.fruitless += 1;
             }
             // the host is back, and others have used up its patience with this address
             Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.broken_since.is_some() => {}
@@ -290,8 +300,8 @@ mod tests {
         }
         let pause = |link: &mut Link| link.backoff.clone().step();
         assert_eq!(pause(&mut link), 16 * Backoff::default().step());
+        link.fruitless = 1;
         link.progress();
-        assert!(link.broken_since.is_none());
         assert_eq!(pause(&mut link), Backoff::default().step());
     }
 
@@ -311,6 +321,25 @@ mod tests {
             assert_eq!(end.code, Code::NoHost);
             assert!(end.to_string().ends_with("for 0 s (go on so)"), "{end}");
         }
+    }
+
+    #[tokio::test]
+    async fn hosts_that_greet_and_go_away_are_not_tried_for_ever() {
+        let place = Place::new();
+        let listener = UnixListener::bind(&place.setup.paths.socket).unwrap();
+        let accept = async { drop(tokio_tungstenite::accept_async(listener.accept().await.unwrap().0).await.unwrap()) };
+        let (link, ()) = tokio::join!(Link::open(place.client(), "/x"), accept);
+        let mut link = link.unwrap();
+        assert_eq!((link.next().await, link.fruitless), (None, 1));
+        link.fruitless = MOST_CUTS - 1;
+        let accept = async { drop(tokio_tungstenite::accept_async(listener.accept().await.unwrap().0).await.unwrap()) };
+        let (again, ()) = tokio::join!(link.again(|| "/x".to_owned(), None), accept);
+        again.unwrap();
+        assert_eq!(link.next().await, None);
+        let error = ApiError::from(link.again(|| "/x".to_owned(), None).await.unwrap_err());
+        assert!(error.code == Code::NoHost && error.message.contains("100 times in a row"), "{error}");
+        link.progress();
+        assert!(link.again(|| "/x".to_owned(), None).now_or_never().is_none());
     }
 
     #[tokio::test]

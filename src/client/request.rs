@@ -14,8 +14,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long a request is tried again while the host lives. 30 s: a host that comes back reads its tail in a few.
+/// How long no host may answer while one is said to live. 30 s: a host that comes back reads its tail in a few.
 pub const RETRY_PATIENCE: Duration = Duration::from_secs(30);
+/// So many times in a row a host may take what we want and go away over it. 100: we get through where hosts are killed every
+/// second, and what itself kills them is not repeated for ever.
+pub(super) const MOST_CUTS: u32 = 100;
 /// The longest answer. 64 MiB: a list of ten thousand sessions with long commands.
 const MAX_ANSWER: usize = 64 * crate::model::MIB;
 /// The most of a strange answer that is shown.
@@ -36,6 +39,26 @@ enum Cut {
     Broken,
     /// What came back isn't HTTP.
     Strange(String),
+}
+
+/// What has become of the tries so far.
+#[derive(Default)]
+pub(super) struct Tries {
+    cuts: u32,
+    /// Since when nobody answers.
+    silent: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Tries {
+    /// A host was there, and went away before it had answered; `worked`: for so long.
+    pub(super) fn cut(&mut self, worked: Duration, patience: Duration) {
+        self.silent = None;
+        self.cuts += 1;
+        if worked > patience {
+            *self = Tries::default(); // what has worked for longer than patience lasts is no reason to have less of it
+        }
+    }
 }
 
 impl Client {
@@ -81,8 +104,7 @@ impl Client {
         self.call_each(method, || (path.to_owned(), body.clone())).await
     }
 
-    /// As [`Client::call`], with path and body of each try: a deadline comes closer. An exchange that has lasted longer than
-    /// patience is no reason to have less of it.
+    /// As [`Client::call`], with path and body of each try: a deadline comes closer.
     pub(super) async fn call_each(
         &self,
         method: Method,
@@ -90,8 +112,8 @@ impl Client {
     ) -> Result<Bytes, ClientError> {
         let key = if method == Method::GET { None } else { Some(fresh_key()?) };
         let mut stream = self.host.open().await?;
-        let mut backoff = Backoff::default();
-        let mut cut_at = None;
+        let mut tries = Tries::default();
+        let mut was_cut = false;
         loop {
             let (path, body) = each();
             let request = self.request(&method, &path, key.as_deref(), body)?;
@@ -103,9 +125,7 @@ impl Client {
                 Ok((status, answer)) => {
                     return match refusal(&method, &path, status, &answer) {
                         // it is gone because the try that was cut off has removed it
-                        ClientError::Api(e)
-                            if e.code == Code::NoSuchSession && cut_at.is_some() && method == Method::DELETE =>
-                        {
+                        ClientError::Api(e) if e.code == Code::NoSuchSession && was_cut && method == Method::DELETE => {
                             Ok(Bytes::new())
                         }
                         error => Err(error),
@@ -114,26 +134,30 @@ impl Client {
                 Err(Cut::Strange(answer)) => {
                     return Err(ClientError::NotAHost { request: format!("{method} {path}"), answer });
                 }
-                Err(Cut::Broken) if begun.elapsed() > self.patience => (cut_at, backoff) = (None, Backoff::default()),
-                Err(Cut::Broken) => {}
+                Err(Cut::Broken) => tries.cut(begun.elapsed(), self.patience),
             }
-            stream = self.again(*cut_at.get_or_insert_with(Instant::now), &mut backoff).await?;
+            was_cut = true;
+            stream = self.again(&mut tries).await?;
         }
     }
 
     /// The next connection after a cut, for as long as the host lives and patience lasts.
-    pub(super) async fn again(&self, cut_at: Instant, backoff: &mut Backoff) -> Result<Stream, ClientError> {
+    pub(super) async fn again(&self, tries: &mut Tries) -> Result<Stream, ClientError> {
+        if tries.cuts >= MOST_CUTS {
+            return Err(ClientError::CutOff { place: self.host.place(), times: tries.cuts });
+        }
+        let silent = *tries.silent.get_or_insert_with(Instant::now);
         loop {
             if matches!(self.host.presence(false)?, Presence::Absent(_)) {
                 return Err(ClientError::Vanished(self.host.place()));
             }
-            backoff.pause().await;
+            tries.backoff.pause().await;
             match self.host.address.connect().await {
-                Ok(stream) if cut_at.elapsed() < self.patience => return Ok(stream),
+                Ok(stream) if silent.elapsed() < self.patience => return Ok(stream),
                 Err(why) if !connect::may_come_back(&why) => {
                     return Err(self.host.refusal(why));
                 }
-                _ if cut_at.elapsed() >= self.patience => {
+                _ if silent.elapsed() >= self.patience => {
                     return Err(ClientError::Silent { place: self.host.place(), waited: self.patience });
                 }
                 _ => {}

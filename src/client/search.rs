@@ -4,10 +4,11 @@
 //! is asked again, and what has come already is passed over: a log doesn't change. Nothing is buffered here but a line.
 
 use super::lines::{Got, Lines};
-use super::{Backoff, Client, ClientError, Stream, request};
+use super::request::{self, Tries};
+use super::{Client, ClientError, Stream};
 use crate::wire::{SearchHit, SearchQuery};
 use hyper::Method;
-use std::cmp::Ordering;
+use std::{cmp::Ordering, time::Duration};
 use tokio::time::Instant;
 
 const PATH: &str = "/v1/search";
@@ -22,9 +23,7 @@ pub struct Search {
     last: Option<(SearchHit, usize)>,
     /// How many of these have come again.
     passed: usize,
-    /// Since when nothing comes.
-    cut_at: Option<Instant>,
-    backoff: Backoff,
+    tries: Tries,
 }
 
 impl Client {
@@ -33,8 +32,8 @@ impl Client {
         let mut known = std::collections::HashSet::new();
         query.sessions.retain(|name| known.insert(name.clone())); // a place in the order is one place
         let stream = self.host.open().await?;
-        let (client, asked, backoff) = (self.clone(), Instant::now(), Backoff::default());
-        let mut search = Search { client, query, lines: None, asked, last: None, passed: 0, cut_at: None, backoff };
+        let (client, asked, tries) = (self.clone(), Instant::now(), Tries::default());
+        let mut search = Search { client, query, lines: None, asked, last: None, passed: 0, tries };
         search.ask(stream).await?;
         Ok(search)
     }
@@ -45,8 +44,7 @@ impl Search {
     pub async fn next(&mut self) -> Result<Option<SearchHit>, ClientError> {
         loop {
             let Some(lines) = &mut self.lines else {
-                let cut_at = *self.cut_at.get_or_insert_with(Instant::now);
-                let stream = self.client.again(cut_at, &mut self.backoff).await?;
+                let stream = self.client.again(&mut self.tries).await?;
                 self.ask(stream).await?;
                 continue;
             };
@@ -55,16 +53,13 @@ impl Search {
                 Got::End => return Ok(None),
                 Got::Cut => {
                     self.lines = None;
-                    // what has worked for longer than patience lasts is no reason to have less of it
-                    if self.asked.elapsed() > self.client.patience {
-                        (self.cut_at, self.backoff) = (None, Backoff::default());
-                    }
+                    self.tries.cut(self.asked.elapsed(), self.client.patience);
                     continue;
                 }
             };
             let hit: SearchHit = request::read(&Method::GET, PATH, &line)?;
             if self.is_new(&hit) {
-                (self.cut_at, self.backoff) = (None, Backoff::default());
+                self.tries = Tries::default();
                 return Ok(Some(hit));
             }
         }
@@ -73,6 +68,9 @@ impl Search {
     async fn ask(&mut self, stream: Stream) -> Result<(), ClientError> {
         (self.asked, self.passed) = (Instant::now(), 0);
         self.lines = Lines::open(&self.client.host, stream, &format!("{PATH}?{}", self.query.to_query())).await?;
+        if self.lines.is_none() {
+            self.tries.cut(Duration::ZERO, self.client.patience);
+        }
         Ok(())
     }
 

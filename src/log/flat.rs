@@ -3,12 +3,14 @@
 //! sled writes when it opens a store: where it finds damage it zeroes up to 512 KiB behind it. So it never opens a closed
 //! segment again; a flipped bit costs the one frame it is in. Frames of which there are several under one key (sled moves
 //! them about; a killed host may have written some in vain) hold the same records, or one goes further: that one counts.
-//! It must never write. Data comes from the file, goes to pages and to salvage.
+//! It must never write to that file. Data comes from it, goes to pages and to salvage; where the frames stand is kept beside
+//! it (`places`) once a reader has looked.
 
 use super::{
-    StoreDown, disk,
+    Options, StoreDown, disk,
     frame::{FRAME_BYTES, Head, carve},
     key::FrameKey,
+    places::{self, Place, Places},
 };
 use crate::model::{MIB, Seq};
 use std::{
@@ -27,25 +29,25 @@ pub(super) struct Flat {
     dir: PathBuf,
     file: Option<File>,
     /// By key. 48 bytes a frame: 768 KiB for 64 MiB of full ones.
-    frames: Vec<(FrameKey, Place)>,
-}
-
-#[derive(Clone, Copy)]
-struct Place {
-    last: Seq,
-    at: u64,
-    len: u16,
+    frames: Places,
 }
 
 impl Flat {
+    /// One that nobody writes to any more. The first reader finds every frame, others know from it.
+    pub(super) fn open(dir: &Path, options: &Options) -> Result<Flat, StoreDown> {
+        let Some(file) = open_db(dir)? else { return Flat::scan(dir) };
+        let bytes = file.metadata().map_err(|e| disk::down(dir, e))?.len();
+        if let Some(frames) = places::load(dir, bytes) {
+            return Ok(Flat { dir: dir.to_owned(), file: Some(file), frames });
+        }
+        let flat = Flat::scan(dir)?;
+        places::save(dir, bytes, &flat.frames, options);
+        Ok(flat)
+    }
+
     /// Finds every frame. A file that is gone has none.
-    pub(super) fn open(dir: &Path) -> Result<Flat, StoreDown> {
-        let path = dir.join("db");
-        let file = match File::open(&path) {
-            Ok(file) => Some(file),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(disk::down(&path, e)),
-        };
+    pub(super) fn scan(dir: &Path) -> Result<Flat, StoreDown> {
+        let file = open_db(dir)?;
         let mut found: BTreeMap<FrameKey, Place> = BTreeMap::new();
         if let Some(file) = &file {
             windows(file, |start, bytes| {
@@ -58,7 +60,7 @@ impl Flat {
                     }
                 }
             })
-            .map_err(|e| disk::down(&path, e))?;
+            .map_err(|e| disk::down(dir, e))?;
         }
         Ok(Flat { dir: dir.to_owned(), file, frames: found.into_iter().collect() })
     }
@@ -92,6 +94,15 @@ impl Flat {
     pub(super) fn before(&self, key: FrameKey) -> Option<(FrameKey, Seq)> {
         let at = self.frames.partition_point(|(k, _)| *k < key);
         self.frames[..at].last().map(|(key, place)| (*key, place.last))
+    }
+}
+
+/// The file; none where it is gone.
+fn open_db(dir: &Path) -> Result<Option<File>, StoreDown> {
+    match File::open(dir.join("db")) {
+        Ok(file) => Ok(Some(file)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(disk::down(dir, e)),
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod fleets;
 mod renew;
+mod session;
 mod summaries;
 
 use super::{
@@ -17,86 +18,17 @@ use super::{
     lock, salvage,
     sled::{Closed, Table},
 };
-use crate::model::{Key, MIB, Name, Seq, SessionId, Spec, Wall};
+use crate::model::{Key, MIB, Seq, SessionId, Wall};
 use bytes::Bytes;
 use renew::{put_back, renew};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+pub use session::{Desired, Fate, Membership, SessionMeta};
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
 };
-
-/// What is kept of a session besides its log.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct SessionMeta {
-    /// Format: [`SessionMeta::VERSION`].
-    pub v: u32,
-    /// Its identity.
-    pub id: SessionId,
-    /// Its name.
-    pub name: Name,
-    /// What it runs.
-    pub spec: Spec,
-    /// When it was made.
-    pub created: Wall,
-    /// What it should be doing.
-    pub desired: Desired,
-    /// A tombstone: removed, the name is free; its records go with their segments.
-    pub removed: bool,
-    /// The most records its ring can hold: numbering jumps by so many after a power loss.
-    pub ring_records: u64,
-    /// The first run with this spec; later ones execute its restart command.
-    #[serde(default)]
-    pub first_run: u32,
-    /// The machine's boot in which its newest run was begun, where that is known: pids mean nothing in another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boot: Option<String>,
-    /// The fleet it belongs to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub member: Option<Membership>,
-}
-
-/// Where a session stands in a fleet.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Membership {
-    /// The fleet.
-    pub fleet: Name,
-    /// Its group, which decides what follows when a run ends.
-    pub group: Option<Name>,
-    /// What the group has made of it.
-    #[serde(default)]
-    pub fate: Fate,
-}
-
-/// What a group has made of a session of it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fate {
-    /// Nothing: it runs, or its end was its own.
-    #[default]
-    None,
-    /// It was ended with its group.
-    Ended,
-    /// The group gave up because of it.
-    Failed,
-}
-
-impl SessionMeta {
-    /// The format this code writes; newer ones are refused.
-    pub const VERSION: u32 = 1;
-}
-
-/// What a session should be doing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Desired {
-    /// Running, now and after a reboot.
-    Running,
-    /// Nothing more.
-    Ended,
-}
 
 /// The answer that was given under an idempotency key.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -389,12 +321,16 @@ fn parse_session(table: &Table, value: &[u8]) -> Result<SessionMeta, StoreDown> 
     struct Version {
         v: u32,
     }
-    let Version { v } = parse(table, value)?;
-    if v > SessionMeta::VERSION {
-        let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
-        return Err(disk::down(table.dir(), why));
+    match parse::<SessionMeta>(table, value) {
+        Ok(session) if session.v <= SessionMeta::VERSION => Ok(session),
+        known => match parse(table, value)? {
+            Version { v } if v > SessionMeta::VERSION => {
+                let why = format!("{NEWER} a session (version {v}; this one reads 1): use that one");
+                Err(disk::down(table.dir(), why))
+            }
+            Version { .. } => known,
+        },
     }
-    parse(table, value)
 }
 
 fn parse<T: DeserializeOwned>(table: &Table, value: &[u8]) -> Result<T, StoreDown> {

@@ -18,6 +18,7 @@ mod lz;
 mod memory;
 mod meta;
 mod page;
+mod places;
 mod retention;
 mod salvage;
 mod segment;

@@ -41,7 +41,7 @@ pub(super) fn save(
     disk::need(state, fs::metadata(&db).map_or(0, |m| m.len()), options)?;
     let (part, saved) = (dir.with_extension("part"), dir.with_extension("saved"));
     remove(&part)?;
-    let flat = Flat::open(dir)?; // before any table is opened: sled writes when it opens
+    let flat = Flat::scan(dir)?; // before any table is opened: sled writes when it opens
     let new = Table::open(&part, options.cache_bytes).map_err(|closed| closed.into_down(&part))?;
     let mut frames = put_all(&new, &mut flat.range(FrameKey::FIRST))?;
     let flat_before = is_flat(dir);

@@ -1,9 +1,9 @@
 //! One segment for readers: an open table (the newest), a closed one's file, or a closed one of an older release.
 //!
-//! Everything that reads frames asks this; it must never write.
+//! Everything that reads frames asks this; it must never write to them.
 
 use super::{
-    StoreDown, disk,
+    Options, StoreDown, disk,
     flat::Flat,
     frame::Head,
     key::FrameKey,
@@ -29,10 +29,18 @@ pub(super) enum Segment {
 
 impl Segment {
     /// Opens a closed one.
-    pub(super) fn open(dir: &Path, cache_bytes: u64) -> Result<Segment, Closed> {
+    pub(super) fn open(dir: &Path, cache_bytes: u64, options: &Options) -> Result<Segment, Closed> {
         match is_flat(dir) {
-            true => Flat::open(dir).map(|flat| Segment::Flat(Arc::new(flat))).map_err(Closed::Down),
+            true => Flat::open(dir, options).map(|flat| Segment::Flat(Arc::new(flat))).map_err(Closed::Down),
             false => Table::open_there(dir, cache_bytes).map(|table| Segment::Table(Arc::new(table))),
+        }
+    }
+
+    /// One as its bytes are, nothing beside it is believed or made.
+    pub(super) fn look(dir: &Path) -> Result<Segment, Closed> {
+        match is_flat(dir) {
+            true => Flat::scan(dir).map(|flat| Segment::Flat(Arc::new(flat))).map_err(Closed::Down),
+            false => Table::open_there(dir, 0).map(|table| Segment::Table(Arc::new(table))),
         }
     }
 

@@ -3,7 +3,7 @@
 //! The writer never waits here for a segment that is being opened for a reader.
 
 use super::{
-    lock,
+    Options, lock,
     segment::Segment,
     sled::{Closed, Table},
 };
@@ -15,8 +15,9 @@ use std::{
 
 pub(super) struct Shelf {
     folder: PathBuf,
-    keep: usize,
+    /// Of an older segment that sled has to read.
     cache_bytes: u64,
+    options: Options,
     open: Mutex<Open>,
     /// Held while an older segment is opened, which may take seconds.
     opening: Mutex<()>,
@@ -29,9 +30,9 @@ struct Open {
 }
 
 impl Shelf {
-    pub(super) fn new(folder: PathBuf, n: u64, newest: Table, keep: usize, cache_bytes: u64) -> Shelf {
+    pub(super) fn new(folder: PathBuf, n: u64, newest: Table, cache_bytes: u64, options: Options) -> Shelf {
         let open = Open { newest: (n, Arc::new(newest)), older: VecDeque::new() };
-        Shelf { folder, keep: keep.max(1), cache_bytes, open: Mutex::new(open), opening: Mutex::new(()) }
+        Shelf { folder, cache_bytes, options, open: Mutex::new(open), opening: Mutex::new(()) }
     }
 
     pub(super) fn dir(&self, n: u64) -> PathBuf {
@@ -67,10 +68,10 @@ impl Shelf {
         if let Some(segment) = lock(&self.open).find(n) {
             return Ok(segment);
         }
-        let segment = Segment::open(&self.dir(n), self.cache_bytes)?;
+        let segment = Segment::open(&self.dir(n), self.cache_bytes, &self.options)?;
         let mut open = lock(&self.open);
         open.older.push_back((n, segment.clone()));
-        let evicted = if open.older.len() > self.keep { open.older.pop_front() } else { None };
+        let evicted = if open.older.len() > self.options.open_older.max(1) { open.older.pop_front() } else { None };
         drop(open);
         drop(evicted);
         Ok(segment)

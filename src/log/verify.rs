@@ -41,7 +41,7 @@ pub fn verify(state: &Path, live: bool, mut each: impl FnMut(Checked)) -> Result
             continue; // of an older release, and in use
         }
         let known = if written_to { Ranges::default() } else { Ranges::load(&dir).unwrap_or_default() };
-        let mut checked = match Segment::open(&dir, 0) {
+        let mut checked = match Segment::look(&dir) {
             _ if !dir.exists() => continue, // retention took it meanwhile
             Ok(segment) => salvage::check(n, &segment, &known)?,
             Err(Closed::Down(down)) => return Err(down),

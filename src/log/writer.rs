@@ -288,11 +288,12 @@ impl Work {
         loop {
             let mut calls = self.wait();
             self.alarm.begin();
+            let changes = self.receive(&mut calls);
             self.write(take(&mut calls.pending))?;
             if calls.sync || calls.stop || self.due.is_some_and(|due| Instant::now() >= due) {
                 self.sync()?;
             }
-            let more = self.change_meta()?;
+            let more = self.change_meta(changes)?;
             self.alarm.done()?;
             self.cool();
             if more {
@@ -378,13 +379,23 @@ impl Work {
         Ok(())
     }
 
-    /// Applies the changes that came; true when there may be more.
-    fn change_meta(&mut self) -> Result<bool, StoreDown> {
+    /// The changes that came; `calls` then has all that was pushed, or asked for, before them: a summary must not go ahead of
+    /// its records.
+    fn receive(&mut self, calls: &mut Calls) -> Vec<Command> {
+        let changes: Vec<Command> = std::iter::from_fn(|| self.commands.try_recv().ok()).take(COMMANDS).collect();
+        if !changes.is_empty() {
+            let mut now = lock(&self.inbox.calls);
+            calls.pending.append(&mut now.pending);
+            calls.sync |= take(&mut now.sync);
+        }
+        changes
+    }
+
+    /// Applies changes; true when there may be more.
+    fn change_meta(&self, changes: Vec<Command>) -> Result<bool, StoreDown> {
         let (mut first, mut then) = (Vec::new(), Vec::new());
         let mut batches = Vec::new();
-        while batches.len() < COMMANDS
-            && let Ok(Command { batch, written, done }) = self.commands.try_recv()
-        {
+        for Command { batch, written, done } in changes {
             batches.push(batch);
             first.extend(written);
             then.extend(done);

@@ -89,19 +89,21 @@ impl LogView {
     pub fn inputs(&self, seqs: impl IntoIterator<Item = Seq>) -> Result<Vec<Input>, Unreadable> {
         let mut inputs = Inputs::new();
         for seq in seqs {
-            let mut left = 1;
-            for record in self.read(seq, MASK_PAGE)? {
-                if record.kind == Kind::Gap {
-                    break; // it was lost
-                }
-                // Output may stand between the parts.
-                if let Ok(Event::Input { part, .. }) = record.event() {
-                    left = if record.seq == seq { part.1.min(MASK_PARTS) } else { left };
-                    inputs.record(&record);
-                    left = left.saturating_sub(1);
-                }
-                if left == 0 {
+            // most have one part: what stands behind it isn't read, it may lie in many segments
+            let Some(first) = self.one(seq)? else { continue };
+            let Ok(Event::Input { part, .. }) = first.event() else { continue }; // it was lost
+            inputs.record(&first);
+            let (mut next, mut left) = (seq.next(), part.1.min(MASK_PARTS).saturating_sub(1));
+            while left > 0 {
+                let page = self.read(next, MASK_PAGE)?;
+                let Some(last) = page.last().filter(|_| page.iter().all(|record| record.kind != Kind::Gap)) else {
                     break;
+                };
+                next = last.seq.next();
+                let parts = page.iter().filter(|record| record.kind == Kind::Input); // output may stand between them
+                for record in parts.take(usize::from(left)) {
+                    inputs.record(record);
+                    left -= 1;
                 }
             }
         }

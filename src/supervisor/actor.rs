@@ -6,7 +6,7 @@ use super::rebirth::{Fallen, Falls};
 use super::shutdown::{Shutdown, Why};
 use crate::failpoint::reached;
 use crate::keeper::LinkEvent;
-use crate::log::{Feed, Membership, MetaBatch, SessionMeta};
+use crate::log::{Feed, Membership, MetaBatch};
 use crate::model::{Name, Seq, SessionId};
 use crate::policy::{Decision, Seen};
 use crate::session::messages::{End, EndWithHost, LeaderExited, Leave, RunEnded, Start, StartAgain, StartError};
@@ -319,8 +319,7 @@ pub(super) async fn bury(
         .map_err(|e| ApiError::new(Code::Failed, e.to_string()))?;
     let known = known.map_err(|e| ApiError::new(Code::Failed, e.to_string()))?;
     let Some(known) = known else { return Ok(()) };
-    let tombstone = SessionMeta { removed: true, ..known };
-    let buried = writer.commit(MetaBatch::new().put_session(&tombstone).drop_turns(id)).await;
+    let buried = writer.commit(MetaBatch::new().put_session(&known.tombstone()).drop_turns(id)).await;
     buried.map_err(|e| ApiError::new(Code::Stopping, e.to_string()))
 }
 

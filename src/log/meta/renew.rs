@@ -6,15 +6,17 @@
 
 use super::{
     super::{
-        StoreDown, disk,
+        StoreDown,
+        copy::Copied,
+        disk,
         entry::{self, Draft},
         salvage,
         sled::Table,
     },
     CACHE_BYTES, FLEET, KEY, KeyEntry, SESSION, SessionMeta, by_time, json, name,
 };
-use crate::model::{Key, SessionId};
-use std::{collections::BTreeMap, fs, path::Path};
+use crate::model::Key;
+use std::{fs, path::Path};
 
 /// Puts a damaged table aside and makes one of what can be read of it.
 pub(super) fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> Result<Table, StoreDown> {
@@ -54,21 +56,17 @@ pub(super) fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> 
 }
 
 /// Puts sessions into a table that only the copy knows; also their removal. How many.
-pub(super) fn put_back(
-    table: &Table,
-    sessions: &mut Vec<SessionMeta>,
-    mut copied: BTreeMap<SessionId, SessionMeta>,
-) -> Result<usize, StoreDown> {
+pub(super) fn put_back(table: &Table, sessions: &mut Vec<SessionMeta>, mut copied: Copied) -> Result<usize, StoreDown> {
     let mut draft = Draft::new(table);
     let mut back = 0;
     for session in sessions.iter_mut() {
-        if copied.remove(&session.id).is_some_and(|copy| copy.removed) && !session.removed {
+        if copied.take(session.id) == Some(true) && !session.removed {
             session.removed = true;
             draft.put(&name(SESSION, session.id), &json(session))?;
             back += 1;
         }
     }
-    for session in copied.into_values() {
+    for session in copied.rest() {
         draft.put(&name(SESSION, session.id), &json(&session))?;
         sessions.push(session);
         back += 1;

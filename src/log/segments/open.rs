@@ -59,7 +59,7 @@ impl SegmentStore {
         table.sync()?; // a host that was killed may not have: from here on all that is stored is durable
         let since = made(table.dir());
         Ok(SegmentStore {
-            shelf: Shelf::new(folder, n, table, options.open_older, OLDER_CACHE_BYTES),
+            shelf: Shelf::new(folder, n, table, OLDER_CACHE_BYTES, options.clone()),
             state: state.to_owned(),
             index: Mutex::new(index),
             writing: Mutex::new(Writing { encoder: Encoder::default(), since }),
@@ -89,7 +89,7 @@ fn be_unsure(state: &Path) -> Result<(), StoreDown> {
 
 /// True for a segment that sled needn't and shouldn't open again. One in which nothing can be found has nothing to lose.
 fn holds_frames(dir: &Path) -> bool {
-    let found = || Flat::open(dir).is_ok_and(|flat| flat.keys().next().is_some());
+    let found = || Flat::scan(dir).is_ok_and(|flat| flat.keys().next().is_some());
     segment::is_flat(dir) && (dir.join(INDEX).exists() || found())
 }
 
@@ -110,7 +110,7 @@ fn close(
         let ranges = scan(&table, options)?;
         return ranges.save(dir).map(|()| ranges).map_err(Closed::Down);
     }
-    let flat = Flat::open(dir).map_err(Closed::Down)?;
+    let flat = Flat::scan(dir).map_err(Closed::Down)?;
     let mut ranges = Ranges::of(&flat);
     match (known, tail_unknown) {
         (Some(known), _) => ranges.widen(&known),
