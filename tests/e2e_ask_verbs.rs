@@ -106,13 +106,37 @@ fn turns_are_listed() {
     assert_eq!(shown("turn"), [1, 2, 3]);
     assert_eq!(shown("from"), ["cli", "boss", "cli"]);
     assert_eq!(shown("prompt"), ["echo one", "exit 3", "echo three"]);
-    assert_eq!(shown("state"), ["ended", "ended", "open"]);
+    assert_eq!(shown("state"), ["ended", "ended", "complete"]);
     assert_eq!(shown("reason"), [json!("turn"), json!("exit"), json!(null)]);
     assert_eq!(shown("ended_at").iter().filter(|at| at.is_null()).count(), 1);
     assert_eq!(turns[0]["seq_to"].as_u64().unwrap() + 1, turns[1]["seq_from"].as_u64().unwrap());
     assert_eq!(host.ok(["turns", "s", "-q"]), "1\n2\n3\n");
     assert!(host.ok(["turns", "s"]).lines().nth(2).unwrap().contains("ended (exit)"));
     assert_eq!(host.ok(["reply", "s", "--turn", "1"]), "one\n");
+}
+
+#[test]
+fn a_turn_is_open_until_its_reply_is_whole() {
+    let host = shell();
+    let state = || {
+        let turns = host.json(["turns", "s", "--json"]);
+        let newest = turns.as_array().unwrap().last().unwrap().clone();
+        assert_eq!(
+            (&newest["reason"], &newest["ended_at"]),
+            (&json!(null), &json!(null)),
+            "it lasts to the next: {newest}"
+        );
+        newest["state"].as_str().unwrap().to_owned()
+    };
+    host.ok(["ask", "s", "echo up"]);
+    host.ok(["send", "s", "cat"]);
+    host.wait_row("s", "? cat");
+    assert_eq!(state(), "open");
+    host.ok(["send", "s", "--keys", "ctrl+d"]);
+    wait_for("the prompt", || (state() == "complete").then_some(()));
+    assert!(host.ok(["turns", "s"]).contains(" complete "));
+    host.run(["ask", "s", "--until", "never", "--timeout", "1s", "echo one"]).expect_code(2);
+    assert_eq!(state(), "open", "not what was asked for");
 }
 
 #[test]

@@ -173,6 +173,18 @@ fn doctor_looks_and_touches_nothing() {
 }
 
 #[test]
+fn a_host_that_does_not_answer_is_said_to() {
+    let host = Host::start();
+    let pids = [host.keeper_pid(), host.host_pid()]; // a keeper that works ends such a host and starts the next one
+    pids.into_iter().for_each(|pid| support::send_signal(pid, rustix::process::Signal::STOP));
+    let verbs = [&["start", "-d"][..], &["stop", "-y"], &["status"]];
+    let asked = verbs.map(|verb| host.cmd(verb.iter().copied()).spawn());
+    let said = asked.map(|verb| verb.wait());
+    pids.into_iter().for_each(|pid| support::send_signal(pid, rustix::process::Signal::CONT));
+    said.into_iter().for_each(|out| drop(out.expect_error(69, &["lives but hasn't answered", "host.log"])));
+}
+
+#[test]
 fn bash_completes_verbs_options_and_sessions() {
     let host = Host::start();
     host.ok(["new", "web", "--", "cat"]);

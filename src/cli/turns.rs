@@ -9,7 +9,7 @@ use super::{
     table::{Cell, Column},
 };
 use crate::model::{Exit, Name};
-use crate::wire::{TurnInfo, TurnReason};
+use crate::wire::{TurnInfo, TurnReason, TurnState};
 use clap::Args;
 
 /// Of a text, so many characters are shown. 60: what is left of a row of 100.
@@ -46,10 +46,11 @@ pub(super) fn run(args: &TurnsArgs, context: &mut Context) -> Done {
 }
 
 fn row(turn: &TurnInfo) -> Vec<Cell> {
-    let state = match turn.reason {
-        None => "open",
-        Some(TurnReason::Turn) => "ended",
-        Some(TurnReason::Exit) => "ended (exit)",
+    let state = match (turn.state, turn.reason) {
+        (TurnState::Open, _) => "open",
+        (TurnState::Complete, _) => "complete",
+        (TurnState::Ended, Some(TurnReason::Exit)) => "ended (exit)",
+        (TurnState::Ended, _) => "ended",
     };
     vec![
         turn.turn.to_string().into(),

@@ -5,7 +5,7 @@
 //! be that.
 
 use super::{Backoff, ClientError, Host, Presence, Stream, connect};
-use crate::wire::{Code, ErrorBody, MAX_BODY};
+use crate::wire::{Code, ErrorBody, HostStatus, MAX_BODY};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
@@ -71,6 +71,16 @@ impl Client {
     pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, ClientError> {
         let answer = self.call(Method::GET, path, Bytes::new()).await?;
         read(&Method::GET, path, &answer)
+    }
+
+    /// The host's status. A host that works has it at hand: from one that is stopped or hangs nothing is waited for longer than
+    /// patience lasts.
+    pub async fn status(&self) -> Result<HostStatus, ClientError> {
+        drop(self.host.open().await?); // one that is started first takes its own time
+        match tokio::time::timeout(self.patience, self.get("/v1/status")).await {
+            Ok(status) => status,
+            Err(_) => Err(ClientError::Silent { place: self.host.place(), waited: self.patience }),
+        }
     }
 
     /// `GET path`, whose answer isn't JSON.

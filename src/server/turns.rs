@@ -1,8 +1,12 @@
-//! Turns and replies: `POST …/turns` with `wait`, `GET …/turns`, `GET …/turns/{n}`.
+//! Turns and replies: `POST …/turns` with `wait`, `GET …/turns/{n}`; `GET …/turns` in `listed`.
 //!
 //! A reply is a reading of the log like any other; this types the text, reads until the reply is whole, and hands it over as
 //! one answer. While it waits, the answer's body is a blank line now and then: so a client that has gone away is noticed, and
 //! its reading ends. It must never wait for a session that waits for the one who asks.
+
+mod listed;
+
+pub(super) use listed::list;
 
 use super::asks::Ask;
 use super::follow::Reading;
@@ -10,16 +14,14 @@ use super::resolve::{Ground, ground, run_at, turn as mark_of};
 use super::sessions::find;
 use super::typing::{Wanted, submit};
 use super::{App, failed, no_answer};
-use crate::follow::{End, Plan, ReplyText, again, timestamp};
-use crate::model::{Cursor, Event, InputText, KIB, Kind, Seq};
+use crate::follow::{End, Plan, ReplyText, again};
+use crate::model::{Cursor, Event, KIB, Kind};
 use crate::session::LogView;
 use crate::session::messages::{Describe, Snapshot};
 use crate::session::summary::TurnMark;
 use crate::session::typist::Manner;
 use crate::stop::Conditions;
-use crate::wire::{
-    ApiError, Code, ErrorBody, FollowQuery, Reply, ReplyQuery, TurnInfo, TurnReason, TurnRequest, TurnState, When,
-};
+use crate::wire::{ApiError, Code, ErrorBody, FollowQuery, Reply, ReplyQuery, TurnRequest, When};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -37,13 +39,8 @@ const SEEN: Duration = Duration::from_millis(100);
 const READY_MAX: Duration = Duration::from_secs(3);
 /// Its prompt stands when nothing came for so long.
 const READY_QUIET: Duration = Duration::from_millis(300);
-/// So many turns are listed, the newest. 1,000: each is a look into the store.
-const MAX_TURNS: u64 = 1000;
-/// So much of a text is listed, in bytes.
-const PROMPT_SHOWN: usize = 4 * KIB;
 /// Conditions up to so many bytes are kept with the turn: a record of input is small, and the ring holds a few.
 const MAX_ASKED: usize = 4 * KIB;
-const PAGE: usize = 256 * KIB;
 
 pub(super) async fn turn(
     app: web::Data<App>,
@@ -124,13 +121,6 @@ pub(super) async fn reply(app: web::Data<App>, path: web::Path<(String, String)>
     let ask = app.asks.open(None, &name, false)?;
     let deadline = deadline(&app, timeout_ms);
     Ok(answer(Stage::Replying(Box::pin(wait_for(app, name, number, when, Some(deadline), Some(ask))))))
-}
-
-pub(super) async fn list(app: web::Data<App>, name: web::Path<String>) -> Answer {
-    let snapshot = find(&app, &name).await?.addr.send(Describe).await.map_err(no_answer)?;
-    let ground = ground(&app, FollowQuery::default(), snapshot);
-    let turns = web::block(move || turns(&ground)).await.map_err(failed)??;
-    Ok(HttpResponse::Ok().json(turns))
 }
 
 fn deadline(app: &App, timeout_ms: Option<u64>) -> Instant {
@@ -228,10 +218,7 @@ async fn wait_for(
     deadline: Option<Instant>,
     ask: Option<Ask>,
 ) -> Result<Reply, ApiError> {
-    let When { until, until_line, until_literal, wait_idle } = when;
-    let since = Some(format!("turn:{number}"));
-    let follow = deadline.is_some();
-    let query = FollowQuery { since, until, until_line, until_literal, wait_idle, follow, ..FollowQuery::default() };
+    let query = FollowQuery { follow: deadline.is_some(), ..reply_to(number, when) };
     let (mut reading, give_up) = Reading::for_reply(&app, &name, query).await?;
     let mut over = deadline;
     let mut text = ReplyText::default();
@@ -259,6 +246,13 @@ async fn wait_for(
     };
     drop(ask);
     finish(text, plan, end, again)
+}
+
+/// The reading of a reply.
+fn reply_to(number: u64, when: When) -> FollowQuery {
+    let When { until, until_line, until_literal, wait_idle } = when;
+    let since = Some(format!("turn:{number}"));
+    FollowQuery { since, until, until_line, until_literal, wait_idle, ..FollowQuery::default() }
 }
 
 fn finish(text: ReplyText, plan: &Plan, end: &End, again: Option<ReplyText>) -> Result<Reply, ApiError> {
@@ -327,71 +321,4 @@ const LINE: Bytes = Bytes::from_static(b"\n");
 
 fn json(value: &impl Serialize) -> Result<Bytes, ApiError> {
     serde_json::to_vec(value).map(Bytes::from).map_err(failed)
-}
-
-/// The newest turns, oldest first. Blocking.
-fn turns(ground: &Ground) -> Result<Vec<TurnInfo>, ApiError> {
-    let newest = ground.snapshot.summary.turn.as_ref().map_or(0, |mark| mark.turn);
-    let mut turns = Vec::new();
-    let mut next: Option<TurnMark> = None;
-    for number in (1..=newest).rev().take(usize::try_from(MAX_TURNS).unwrap_or(usize::MAX)) {
-        if let Some(mark) = mark_of(ground, number)? {
-            turns.extend(info(ground, &mark, next.as_ref())?);
-            next = Some(mark);
-        }
-    }
-    turns.reverse();
-    Ok(turns)
-}
-
-fn info(ground: &Ground, mark: &TurnMark, next: Option<&TurnMark>) -> Result<Option<TurnInfo>, ApiError> {
-    let Some(first) = ground.view.one(mark.seq).map_err(failed)? else { return Ok(None) };
-    let Ok(Event::Input { from, text, .. }) = first.event() else { return Ok(None) };
-    let sum = &ground.snapshot.summary;
-    let next = next.filter(|next| next.run == mark.run);
-    let ended = match next {
-        Some(next) => Some((Seq(next.seq.0 - 1), TurnReason::Turn)),
-        None if mark.run < sum.run || sum.status.is_some() && !ground.snapshot.info.state.is_live() => {
-            exited(ground, mark)?.map(|seq| (seq, TurnReason::Exit))
-        }
-        None => None,
-    };
-    let ended_at = match (next, ended) {
-        (Some(next), _) => ground.view.one(next.seq).map_err(failed)?,
-        (None, Some((seq, _))) => ground.view.one(seq).map_err(failed)?,
-        (None, None) => None,
-    };
-    Ok(Some(TurnInfo {
-        turn: mark.turn,
-        id: ground.snapshot.info.id,
-        from,
-        state: if ended.is_some() { TurnState::Ended } else { TurnState::Open },
-        prompt: shown(text),
-        seq_from: mark.seq,
-        seq_to: ended.map_or(sum.seq, |(seq, _)| seq),
-        started_at: timestamp(first.at.wall),
-        ended_at: ended_at.map(|record| timestamp(record.at.wall)),
-        reason: ended.map(|(_, reason)| reason),
-    }))
-}
-
-/// The record that ended the run of a turn.
-fn exited(ground: &Ground, mark: &TurnMark) -> Result<Option<Seq>, ApiError> {
-    let mut next = mark.seq;
-    loop {
-        let page = ground.view.read(next, PAGE).map_err(failed)?;
-        let Some(last) = page.last() else { return Ok(None) };
-        let ends = |event| matches!(event, Ok(Event::Exited { run, .. }) if run == mark.run);
-        if let Some(found) = page.iter().find(|record| ends(record.event())) {
-            return Ok(Some(found.seq));
-        }
-        next = last.seq.next();
-    }
-}
-
-fn shown(text: InputText) -> String {
-    match text {
-        InputText::Shown(text) => String::from_utf8_lossy(&text.0[..text.0.len().min(PROMPT_SHOWN)]).into_owned(),
-        InputText::Hidden { len } => "*".repeat(usize::try_from(len).unwrap_or(PROMPT_SHOWN).min(PROMPT_SHOWN)),
-    }
 }

@@ -115,3 +115,69 @@ impl LogView {
         Ok(self.read(seq, 1)?.into_iter().next().filter(|r| r.seq == seq))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{MemoryStore, StoreDown};
+    use crate::model::{InputText, RawString, Stamp};
+    use std::sync::Mutex;
+
+    /// A store that notes how much is asked for at once.
+    #[derive(Default)]
+    struct Noted(MemoryStore, Mutex<Vec<(Seq, usize)>>);
+
+    impl EventLog for Noted {
+        fn append(&self, batch: &[(SessionId, Record)]) -> Result<(), StoreDown> {
+            self.0.append(batch)
+        }
+        fn sync(&self) -> Result<(), StoreDown> {
+            self.0.sync()
+        }
+        fn read(&self, id: SessionId, from: Seq, budget: usize) -> Result<Vec<Record>, StoreDown> {
+            self.1.lock().unwrap().push((from, budget));
+            self.0.read(id, from, budget)
+        }
+        fn last(&self, id: SessionId) -> Result<Option<Seq>, StoreDown> {
+            self.0.last(id)
+        }
+    }
+
+    fn record(seq: u64, event: &Event) -> Record {
+        let (kind, body) = event.encode();
+        Record { seq: Seq(seq), kind, at: Stamp::default(), body }
+    }
+
+    fn input(text: &str, part: (u16, u16)) -> Event {
+        Event::Input {
+            turn: Some(1),
+            part,
+            key: None,
+            digest: 0,
+            from: String::new(),
+            submit: true,
+            echo: true,
+            text: InputText::Shown(RawString(text.into())),
+            asked: None,
+        }
+    }
+
+    #[test]
+    fn of_what_was_typed_nothing_behind_it_is_read() {
+        let (id, store) = (SessionId([1; 16]), Arc::new(Noted::default()));
+        let records = [
+            record(1, &input("one", (0, 1))),
+            record(2, &Event::Output(b"o".as_slice().into())),
+            record(3, &input("tw", (0, 2))),
+            record(4, &Event::Output(b"o".as_slice().into())),
+            record(5, &input("o", (1, 2))),
+            record(6, &Event::Output(b"o".as_slice().into())),
+        ];
+        store.append(&records.map(|record| (id, record))).unwrap();
+        let view = LogView::new(Feed::new(id, Seq(6)), store.clone());
+        assert_eq!(view.inputs([Seq(1)]).unwrap().len(), 1);
+        assert_eq!(*store.1.lock().unwrap(), [(Seq(1), 1)]);
+        assert_eq!(view.inputs([Seq(1), Seq(2), Seq(3)]).unwrap().len(), 2, "what isn't one is left out");
+        assert_eq!(store.1.lock().unwrap()[1..], [(Seq(1), 1), (Seq(2), 1), (Seq(3), 1), (Seq(4), MASK_PAGE)]);
+    }
+}

@@ -4,6 +4,7 @@
 //! from the records of a log (by way of `session`) and goes to `screen`, to terminals that attach and, as answers to
 //! queries, back to the program. It must never hold more than a bounded amount of memory, whatever a program writes.
 
+mod ahead;
 mod answers;
 mod cells;
 mod dump;
@@ -15,6 +16,7 @@ mod tests;
 
 use super::{lexer::Lexer, text::push_cells};
 use crate::model::{KIB, LogTime, Size};
+use ahead::Ahead;
 use alacritty_terminal::{
     grid::Dimensions,
     term::TermMode,
@@ -83,7 +85,7 @@ impl Vt {
         self.settle(now);
         let plain = if self.is_calm() { Ahead::plain(bytes) } else { 0 };
         if plain == bytes.len() || plain >= Ahead::WORTH {
-            self.ahead.push(&bytes[..plain], self.machine.lines() as usize);
+            self.ahead.push(&bytes[..plain], &self.machine);
             if plain == bytes.len() && self.ahead.fits() {
                 return;
             }
@@ -170,8 +172,7 @@ impl Vt {
     }
 
     fn catch_up(&mut self) {
-        self.ahead.trim(self.machine.lines() as usize);
-        let plain = std::mem::take(&mut self.ahead.text);
+        let plain = self.ahead.take(&self.machine);
         if !plain.is_empty() {
             self.advance(LogTime::default(), &plain); // no time is looked at: it begins no update
         }
@@ -306,48 +307,6 @@ impl Timeout for Held {
 
     fn pending_timeout(&self) -> bool {
         self.held
-    }
-}
-
-/// Plain text that wasn't drawn yet: of a long run of lines only the last screenful ever shows.
-#[derive(Debug, Default)]
-struct Ahead {
-    text: Vec<u8>,
-}
-
-impl Ahead {
-    /// A shorter run before an escape sequence is drawn at once.
-    const WORTH: usize = 512;
-    /// Text is looked through when so much has come together …
-    const TRIM: usize = 64 * KIB;
-    /// … and drawn when so much of it may show.
-    const MAX: usize = 256 * KIB;
-
-    /// How many bytes at the beginning change nothing but text: all but escape sequences and shifts of character sets.
-    fn plain(bytes: &[u8]) -> usize {
-        memchr::memchr3(ESC, 0x0e, 0x0f, bytes).unwrap_or(bytes.len())
-    }
-
-    fn push(&mut self, bytes: &[u8], lines: usize) {
-        self.text.extend_from_slice(bytes);
-        if self.text.len() >= Self::TRIM {
-            self.trim(lines);
-        }
-    }
-
-    fn fits(&self) -> bool {
-        self.text.len() < Self::MAX
-    }
-
-    /// Drops what has scrolled off: a line that begins at the left and, after it, as many line feeds as the screen has
-    /// lines leave nothing of what was before; as many again, and each line of the screen was scrolled in.
-    fn trim(&mut self, lines: usize) {
-        let begins = |end: usize| end > 0 && self.text[end - 1] == b'\r';
-        let start =
-            memchr::memrchr_iter(b'\n', &self.text).enumerate().find(|(n, end)| *n >= 2 * lines && begins(*end));
-        if let Some((_, end)) = start {
-            self.text.drain(..end - 1); // the return stays, to begin at the left
-        }
     }
 }
 

@@ -122,7 +122,7 @@ pub struct TurnInfo {
     pub id: SessionId,
     /// Who sent it.
     pub from: String,
-    /// `open`: the newest of a run that lives; else `ended`.
+    /// `open` or `complete`: the newest of a run that lives; else `ended`.
     pub state: TurnState,
     /// What was sent; of a long text its beginning.
     pub prompt: String,
@@ -138,8 +138,10 @@ pub struct TurnInfo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TurnState {
-    /// What comes belongs to it.
+    /// What comes belongs to it, its reply isn't whole; or that is too long to see at a glance.
     Open,
+    /// What comes belongs to it, its reply is whole, as for one who asks for it.
+    Complete,
     /// It is over.
     Ended,
 }

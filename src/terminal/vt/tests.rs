@@ -250,22 +250,10 @@ proptest! {
 
     #[test]
     fn text_that_is_not_drawn_at_once_is_the_same(
-        begin in words(),
-        lines in prop::collection::vec(prop::sample::select(vec!["x\r\n", "a longer line than it\r\n", "日本\r\n", "\t\r\n", "\n", "\r", "e\u{301}"]), 0..60),
-        times in 1usize..40, end in words(),
+        (begin, wide) in begun(), lines in lines(0..60), times in 1usize..40, end in words(),
     ) {
         let text = lines.concat().repeat(times);
-        let mut late = fed(SIZE, &begin);
-        late.feed(NOW, text.as_bytes());
-        late.feed(NOW, &end);
-        let mut drawn = fed(SIZE, &begin);
-        drawn.catch_up();
-        text.as_bytes().chunks(7).for_each(|part| {
-            drawn.feed(NOW, part);
-            drawn.catch_up();
-        });
-        drawn.feed(NOW, &end);
-        same(&mut late, &mut drawn)?;
+        not_drawn_at_once(&begin, wide, &text, &[text.len()], &end)?;
     }
 
     #[test]
@@ -280,6 +268,86 @@ proptest! {
             same(&mut vt, &mut again)?;
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases().cases / 30, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_flood_that_is_not_drawn_at_once_is_the_same(
+        (begin, wide) in begun(), lines in lines(1..30), parts in prop::collection::vec(1usize..20_000, 1..9), end in words(),
+    ) {
+        let text = lines.concat();
+        let text = text.repeat(300_000 / text.len());
+        not_drawn_at_once(&begin, wide, &text, &parts, &end)?;
+    }
+}
+
+/// What rows begin on: modes, tab stops, a cursor at the end of a row; or, true, one that waits for the next row within its
+/// own, as after a change of sizes.
+fn begun() -> impl Strategy<Value = (Vec<u8>, bool)> {
+    let last = [
+        "",
+        "\x1b[?7l",
+        "\x1b[4h",
+        "\x1b[3g\x1b[4G\x1bH",
+        "\r123456789012",
+        "\x1b[44m\x1b[H",
+        "\r\x1b[?7l123456789012",
+    ];
+    let joined = |(words, last): (Vec<u8>, &str)| [&words[..], last.as_bytes()].concat();
+    ((words(), prop::sample::select(last.to_vec())).prop_map(joined), prop::bool::weighted(0.1))
+}
+
+/// Lines of one kind, or of all.
+fn lines(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<&'static [u8]>> {
+    let returns: [&[u8]; 7] =
+        [b"x\r\n", b"a longer line than it\r\n", "日本\r\n".as_bytes(), b"\t\r\n", b"\n", b"\r", "e\u{301}".as_bytes()];
+    let feeds: [&[u8]; 9] = [
+        b"x\n",
+        b"y",
+        b"a longer line than it\n",
+        "日本\n".as_bytes(),
+        b"\t",
+        b"\x08",
+        b"\x0b",
+        b"\xe6\x97\n",
+        b"\x85\xff\n",
+    ];
+    let long: [&[u8]; 4] = [b"word ", b"a line that is longer than two of them", b"x\r\n", b"z\n"];
+    let all = [&returns[..], &feeds[..], &long[..]].concat();
+    let one_of = |words: Vec<&'static [u8]>| prop::collection::vec(prop::sample::select(words), count.clone());
+    prop_oneof![one_of(returns.to_vec()), one_of(feeds.to_vec()), one_of(long.to_vec()), one_of(all)]
+}
+
+/// Text in parts as long as these, again and again, and drawn bit by bit.
+fn not_drawn_at_once(begin: &[u8], wide: bool, text: &[u8], parts: &[usize], end: &[u8]) -> Result<(), TestCaseError> {
+    let start = || match wide {
+        false => fed(SIZE, begin),
+        true => {
+            let mut vt = fed(SIZE, b"123456789012\x1b7");
+            vt.resize(Size { cols: 15, ..SIZE });
+            vt.feed(NOW, b"\x1b8");
+            vt
+        }
+    };
+    let (mut late, mut rest) = (start(), text);
+    for len in parts.iter().cycle() {
+        let (part, more) = rest.split_at((*len).min(rest.len()));
+        late.feed(NOW, part);
+        rest = more;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    let mut drawn = start();
+    text.chunks(7).for_each(|part| {
+        drawn.feed(NOW, part);
+        drawn.catch_up();
+    });
+    late.feed(NOW, end);
+    drawn.feed(NOW, end);
+    same(&mut late, &mut drawn)
 }
 
 #[test]
