@@ -44,9 +44,10 @@ make_and_forget_tmux() { make_tmux "$news" sleep 1000000 && forget_tmux "$news";
 listing() { repeat_in 20 termalive list; }
 listing_tmux() { repeat_in 20 tmux list-sessions; }
 
-# A new host's memory after so many sessions have printed 10 MB each, so often: KiB with their screens, KiB when those are gone.
-# What the store keeps in memory of its newest output is the host's, has a bound, and depends on where the last segment ended:
-# so each host is new, and what many sessions cost is what they take beyond one that printed as much as all of them.
+# A new host's memory after so many sessions have printed 10 MB each, so often: KiB before anybody has seen a screen, KiB with
+# their screens, KiB when those are gone. What the store keeps in memory of its newest output is the host's, has a bound, and
+# depends on where the last segment ended: so each host is new, and what many sessions cost is what they take beyond one that
+# printed as much as all of them.
 memory_after_printing() { # memory_after_printing SESSIONS TIMES
   local n pids
   termalive stop -y >/dev/null
@@ -54,9 +55,11 @@ memory_after_printing() { # memory_after_printing SESSIONS TIMES
   termalive start -d >/dev/null
   make_here "$1" sh -c "for n in \$(seq $2); do head -c 10000000 '$private/text'; done; printf . >>'$private/printed'; exec sleep 1000000" >/dev/null
   until [[ $(stat -c %s "$private/printed" 2>/dev/null) == "$1" ]]; do rest 0.2; done
-  for ((n = 1; n <= $1; n++)); do termalive screen "m$n" >/dev/null; done
   mapfile -t pids < <(host_pids)
   rest 25 # what was printed last leaves memory within twenty seconds …
+  pss "${pids[@]}"
+  for ((n = 1; n <= $1; n++)); do termalive screen "m$n" >/dev/null; done
+  rest 5
   pss "${pids[@]}"
   rest 95 # … and a screen when nobody has looked at it for a minute
   pss "${pids[@]}"
@@ -94,8 +97,8 @@ sessions() {
   mapfile -t many < <(memory_after_printing "$printed" 1)
   tmux_after=$(pss "$tmux_pid")
   there=$(each_kib "$tmux_before" "$tmux_after" "$printed")
-  local with=('its screen' 'its screen gone') bar=('' '64 or less')
-  for n in 0 1; do
+  local with=('no screen yet' 'its screen' 'its screen gone') bar=('64 or less' '' '64 or less')
+  for n in 0 1 2; do
     here=$(each_kib "${one[n]}" "${many[n]}" "$((printed - 1))")
     row "each of $printed after 10 MB, ${with[n]}, KiB, beyond one of $((printed * 10)) MB" "$here" "$there" "$(ratio "$here" "$there")" "${bar[n]}"
   done

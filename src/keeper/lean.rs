@@ -17,13 +17,19 @@ const LARGE: i32 = 256 * 1024;
 #[cfg(target_env = "gnu")]
 const SPARE: i32 = 1024 * 1024;
 
+/// Heaps in which threads share what is free, instead of each thread keeping a part of its own. 2: as fast in a flood, and half
+/// of what else stays in them behind fifty screens that have gone.
+#[cfg(target_env = "gnu")]
+const HEAPS: i32 = 2;
+
 /// Memory that isn't used any more goes back to the system.
 pub fn give_memory_back() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets two numbers of the allocator; it may be called at any time.
+    // SAFETY: sets three numbers of the allocator; it may be called at any time.
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         libc::mallopt(libc::M_TRIM_THRESHOLD, SPARE);
+        libc::mallopt(libc::M_ARENA_MAX, HEAPS);
     }
 }
 
