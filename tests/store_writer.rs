@@ -28,6 +28,8 @@ fn options() -> WriterOptions {
     WriterOptions { commit_interval: NEVER, commit_bound: NEVER, idle_after: NEVER, ..WriterOptions::default() }
 }
 
+type Ask = Box<dyn Fn(&[(SessionId, Record)]) + Send>;
+
 /// A memory store that counts, can be held up and can fail.
 #[derive(Default)]
 struct Fake {
@@ -37,7 +39,7 @@ struct Fake {
     held: Mutex<bool>,
     bell: Condvar,
     /// What is asked at the beginning of each append.
-    ask: Mutex<Option<Box<dyn Fn(&[(SessionId, Record)]) + Send>>>,
+    ask: Mutex<Option<Ask>>,
 }
 
 impl Fake {

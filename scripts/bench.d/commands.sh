@@ -27,8 +27,11 @@ commands() {
   knows attach || return 0
   local socket n a b
   socket=$(termalive status --json | jq -r .socket)
-  termalive new cat --fresh -- sh -c 'stty raw -echo; exec cat' >/dev/null
-  tmux new-session -d -s cat "sh -c 'stty raw -echo; exec cat'"
+  local raw_cat='stty raw -echo; printf READY; exec cat' # what is typed before that is lost
+  termalive new cat --fresh -- sh -c "$raw_cat" >/dev/null
+  tmux new-session -d -s cat "$raw_cat"
+  termalive logs cat --until READY --timeout 30s >/dev/null
+  until tmux capture-pane -p -t cat | grep -q READY; do rest 0.05; done
   local ours99='' theirs99=''
   ours='' theirs=''
   for ((n = 0; n < rounds; n++)); do
