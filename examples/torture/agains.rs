@@ -51,9 +51,9 @@ impl Again {
         let same = |(one, other): (&&Value, &&Value)| one["run"] == other["run"];
         let whole = started.len() == exited.len() && started.iter().zip(&exited).all(same);
         if !whole || numbers != (1..=numbers.len() as u64).collect::<Vec<_>>() {
-            let once = |run: &&u64| !(started.iter().chain(&never).filter(|e| e["run"] == **run).count() == 1);
+            let odd = |run: &&u64| started.iter().chain(&never).filter(|e| e["run"] == **run).count() != 1;
             let all: Vec<u64> = (1..=numbers.last().copied().unwrap_or(0)).collect();
-            let odd: Vec<&u64> = all.iter().filter(once).collect();
+            let odd: Vec<&u64> = all.iter().filter(odd).collect();
             let counts = (started.len(), exited.len(), never.len());
             let name = &self.name;
             oracle.broke(Broken::Twice, format!("{name}: started, exited, never begun: {counts:?}; not once: {odd:?}"));
