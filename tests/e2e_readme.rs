@@ -79,7 +79,7 @@ const PAGES: [Page; 6] = [
                 "[\"pair\",\"up\",[\"one\",\"two\"]]",
                 "[\"ended\",\"two\"]\n[\"ended\",\"one\"]\nfalse",
             ],
-            &["[1,\"42\",\"complete\"]\none\n", "[1,\"echo $((6 * 7))\",\"ended\"]\n[2,", "\"open\"]\n42\ntrue\n"],
+            &["[1,\"42\",\"complete\"]\none\n", "[1,\"echo $((6 * 7))\",\"ended\"]\n[2,", "\"complete\"]\n42\ntrue\n"],
             &["one\ntwo\n", "\"reason\":\"exit\"", "t   w   o", "unclosed group"],
             &["painter\n", "\"reason\":\"screen\"", "\"match\":\"> \""],
             &["\"event\":\"hello\"", "\"event\":\"end\"", "\"match\":\"42\""],
