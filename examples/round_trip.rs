@@ -72,6 +72,8 @@ fn tmux(server: &str, session: &str, count: usize) -> Result<Vec<Duration>> {
     let mut client = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut typed = client.stdin.take().ok_or("no stdin")?;
     let mut said = BufReader::new(client.stdout.take().ok_or("no stdout")?).lines();
+    // before it says so, this client isn't told of output
+    while !said.next().ok_or("tmux hung up")??.starts_with("%session-changed") {}
     let mut times = Vec::with_capacity(count);
     for n in 0..count {
         let start = Instant::now();
