@@ -177,7 +177,7 @@ fn a_host_that_does_not_answer_is_said_to() {
     let host = Host::start();
     let pids = [host.keeper_pid(), host.host_pid()]; // a keeper that works ends such a host and starts the next one
     pids.into_iter().for_each(|pid| support::send_signal(pid, rustix::process::Signal::STOP));
-    let verbs = [&["start", "-d"][..], &["stop", "-y"], &["status"]];
+    let verbs = [&["start", "-d"][..], &["stop", "-y"], &["status"], &["ls"], &["logs", "x"], &["search", "x"]];
     let asked = verbs.map(|verb| host.cmd(verb.iter().copied()).spawn());
     let said = asked.map(|verb| verb.wait());
     pids.into_iter().for_each(|pid| support::send_signal(pid, rustix::process::Signal::CONT));

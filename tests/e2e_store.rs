@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 use support::{Host, skipped, wait_for};
+use termalive::log::{Meta, Options};
 
 /// Damages every copy of a frame: sled moves them about, and one is enough.
 fn damage(file: &Path, needle: &[u8]) {
@@ -52,6 +53,21 @@ fn a_damaged_log_is_said_and_saved() {
     assert_eq!(host.session("hurt").unwrap()["exit_code"], 0);
     host.ok(["restart", "hurt"]);
     host.wait_state("hurt", "exited");
+}
+
+#[test]
+fn of_a_removed_session_only_who_it_was_is_kept() {
+    let host = Host::start();
+    host.ok(["new", "gone", "--env", "WORD=zebra", "--label", "k=v", "--", "cat"]);
+    host.ok(["new", "kept", "--env", "WORD=zebra", "--", "cat"]);
+    host.ok(["rm", "-f", "gone"]);
+    let (state, options) = (host.state_dir(), Options { min_free: 0, ..Options::default() });
+    host.ok(["stop", "-y"]);
+    let sessions = Meta::open(&state, &options).unwrap().sessions().unwrap();
+    let of = |name: &str| sessions.iter().find(|session| session.name.as_str() == name).unwrap();
+    let (gone, kept) = (of("gone"), of("kept"));
+    assert!(gone.removed && gone.spec.env.is_empty() && gone.spec.labels.is_empty() && gone.spec.argv.is_empty());
+    assert!(!kept.removed && !kept.spec.env.is_empty());
 }
 
 #[test]

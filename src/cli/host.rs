@@ -5,7 +5,7 @@ use crate::client::{Host, Presence, Setup};
 use crate::config::Config;
 use crate::keeper::notify;
 use crate::model::Exit;
-use crate::wire::{ApiError, Code};
+use crate::wire::{ApiError, Code, HostStatus};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
 
@@ -97,7 +97,7 @@ pub(super) fn foreground(verb: &str, set: &[String], context: &mut Context) -> D
 /// Under systemd: a keeper that its unit was left with goes on as the unit's main process, and nothing is started.
 fn join(context: &Context) -> Done {
     let client = context.running()?;
-    let status = context::converse(async { Ok(client.status().await?) })?;
+    let status: HostStatus = context::converse(async { Ok(client.get("/v1/status").await?) })?;
     let keeper = status.keeper_pid;
     let cgroup = |process: &str| std::fs::read_to_string(format!("/proc/{process}/cgroup")).unwrap_or_default();
     if cgroup("self") != cgroup(&keeper.to_string()) {

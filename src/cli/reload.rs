@@ -76,11 +76,11 @@ pub(super) fn run(args: &ReloadArgs, context: &mut Context) -> Done {
 
 /// The host before, what it did, the host after.
 async fn reload(client: &Client) -> Result<(HostStatus, Reloading, HostStatus), Failure> {
-    let before = client.status().await?;
+    let before: HostStatus = client.get("/v1/status").await?;
     let done: Reloading = client.post("/v1/reload", &Reload { generation: Some(before.generation) }).await?;
     let (begun, mut backoff) = (Instant::now(), Backoff::default());
     loop {
-        let after = client.status().await?;
+        let after: HostStatus = client.get("/v1/status").await?;
         if after.generation > before.generation {
             return Ok((before, done, after));
         }

@@ -3,7 +3,7 @@
 use super::{Done, args::NoNames, context::Context, context::converse, host};
 use crate::client::{Client, ClientError, Host};
 use crate::model::Exit;
-use crate::wire::{ApiError, Code};
+use crate::wire::{ApiError, Code, HostStatus};
 use clap::Args;
 
 /// Start a host; with -d in the background
@@ -24,10 +24,10 @@ pub(super) fn run(args: &StartArgs, context: &mut Context) -> Done {
         return host::foreground("start", &args.settings.pairs(), context);
     }
     let client = Client::new(Host::local(host::local_setup("start", &args.settings.pairs(), context)?));
-    let status = converse(async {
-        match client.status().await {
+    let status: HostStatus = converse(async {
+        match client.get("/v1/status").await {
             // its socket still took the connection, while host and keeper were ending: now there is room for another
-            Err(ClientError::Vanished(_)) => Ok(client.status().await?),
+            Err(ClientError::Vanished(_)) => Ok(client.get("/v1/status").await?),
             other => Ok(other?),
         }
     })?;

@@ -15,7 +15,7 @@ pub(super) struct StatusArgs {
 pub(super) fn run(args: &StatusArgs, context: &mut Context) -> Done {
     args.names.check("status", "ls --all")?;
     let client = context.running()?;
-    let status = converse(async { Ok(client.status().await?) })?;
+    let status: HostStatus = converse(async { Ok(client.get("/v1/status").await?) })?;
     match (context.json, context.quiet) {
         (true, _) => context.out.json(&status)?,
         (false, true) => context.out.line(&format!("unix://{}", status.socket))?,

@@ -34,7 +34,7 @@ pub(super) fn run(args: &StopArgs, context: &mut Context) -> Done {
         return Err(refused.hint("stop --force does it all the same").into());
     }
     let client = context.running()?;
-    let status = converse(async { Ok(client.status().await?) })?;
+    let status: HostStatus = converse(async { Ok(client.get("/v1/status").await?) })?;
     if status.sessions > 0 && !args.yes {
         ask(status.sessions)?;
     }

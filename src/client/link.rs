@@ -4,8 +4,7 @@
 //! silence is counted from what was heard last. What is asked for on each connection, and what counts as progress, is the
 //! owner's to say. Nothing is buffered here, nothing is tried for ever.
 
-use super::request::{self, MOST_CUTS};
-use super::{Backoff, Client, ClientError, Host, Stream};
+use super::{Client, ClientError, Host, Stream, request, tries::Tries};
 use crate::wire::{ApiError, Code};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
@@ -26,8 +25,7 @@ use tokio_tungstenite::{
     },
 };
 
-/// How long a broken connection looks for a host. 60 s: longer than any host takes to come back. How many hosts in a row may
-/// die of what is asked of them, [`MOST_CUTS`] says.
+/// How long a broken connection looks for a host. 60 s: longer than any host takes to come back.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Silence after which a connection counts as dead. 60 s: three pings of the host.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -42,15 +40,11 @@ pub(super) struct Link {
     socket: Option<Socket>,
     /// When something came last.
     heard: Instant,
-    /// Since when no host answers.
-    broken_since: Option<Instant>,
-    /// Connections in a row through which nothing came that counts.
-    fruitless: u32,
+    tries: Tries,
     /// When the last connection broke.
     lost: Option<Instant>,
     /// When something first came through this one.
     greeted: Option<Instant>,
-    backoff: Backoff,
     /// Kept here: who stops waiting for it doesn't begin it anew.
     trying: Option<Trying>,
     patience: Duration,
@@ -69,19 +63,17 @@ impl Link {
     /// [`Link::again`].
     pub(super) async fn open(client: Client, path: &str) -> Result<Link, ClientError> {
         let stream = client.host.open().await?;
+        let answer = client.while_it_lives(websocket(client.host.clone(), stream, path.to_owned())).await??;
         let mut link = Link {
             host: client.host,
             socket: None,
             heard: Instant::now(),
-            broken_since: None,
-            fruitless: 0,
+            tries: Tries::default(),
             lost: None,
             greeted: None,
-            backoff: Backoff::default(),
             trying: None,
             patience: PATIENCE,
         };
-        let answer = websocket(link.host.clone(), stream, path.to_owned()).await?;
         link.take(answer, path)?;
         Ok(link)
     }
@@ -93,9 +85,7 @@ impl Link {
 
     /// What came is worth something: hosts that greet and die must not be tried for ever.
     pub(super) fn progress(&mut self) {
-        if self.fruitless > 0 {
-            (self.fruitless, self.backoff) = (0, Backoff::default());
-        }
+        self.tries.worked();
     }
 
     /// The next message; nothing when the connection has broken, was closed, or was silent for too long.
@@ -139,14 +129,10 @@ impl Link {
             }
             self.lost = Some(Instant::now());
         }
-        if self.fruitless >= MOST_CUTS {
-            let error = ApiError::from(ClientError::CutOff { place: self.host.place(), times: self.fruitless });
-            return Err(hint.into_iter().fold(error, ApiError::hint).into());
-        }
-        let since = *self.broken_since.get_or_insert_with(Instant::now);
+        let since = self.tries.again(&self.host)?;
         let trying = match &mut self.trying {
             Some(trying) => trying,
-            none => none.insert(Box::pin(one_try(self.host.clone(), self.backoff.step(), path()))),
+            none => none.insert(Box::pin(one_try(self.host.clone(), self.tries.backoff.step(), path()))),
         };
         let answer = timeout_at(since + self.patience, trying).await;
         self.trying = None;
@@ -164,22 +150,20 @@ impl Link {
     fn take(&mut self, answer: Answer, path: &str) -> Result<(), ClientError> {
         match answer {
             Answer::Socket(socket) => {
-                (self.socket, self.broken_since) = (Some(*socket), None);
+                self.socket = Some(*socket);
                 self.heard = Instant::now();
-                self.fruitless += 1;
+                self.tries.met();
             }
             // the host is back, and others have used up its patience with this address
-            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.broken_since.is_some() => {}
+            Answer::Refused(StatusCode::TOO_MANY_REQUESTS, _) if self.tries.is_silent() => {}
             Answer::Refused(status, body) => {
                 let path = path.split('?').next().unwrap_or(path);
                 match request::refusal(&Method::GET, path, status, &body) {
-                    ClientError::Api(e) if e.code == Code::Stopping && self.broken_since.is_some() => {} // not back yet
+                    ClientError::Api(e) if e.code == Code::Stopping && self.tries.is_silent() => {} // not back yet
                     error => return Err(error),
                 }
             }
-            Answer::Broken => {
-                self.broken_since.get_or_insert_with(Instant::now);
-            }
+            Answer::Broken => {} // since when, the next try says
         }
         Ok(())
     }
@@ -236,6 +220,7 @@ async fn switch(stream: Stream, request: Request<Empty<Bytes>>, accept: &str) ->
 #[cfg(test)]
 mod tests {
     use super::super::fake::Place;
+    use super::super::tries::MOST_CUTS;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::UnixListener;
@@ -248,7 +233,7 @@ mod tests {
         let cut = async { drop(listener.accept().await.unwrap()) };
         let (link, ()) = tokio::join!(Link::open(place.client(), "/x"), cut);
         let link = link.unwrap();
-        assert!(!link.stands() && link.broken_since.is_some());
+        assert!(!link.stands());
         (link, listener)
     }
 
@@ -291,21 +276,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn pauses_grow_and_progress_makes_them_short() {
-        let place = Place::new();
-        let (mut link, listener) = broken(&place).await;
-        drop(listener);
-        for _ in 0..4 {
-            link.again(|| "/x".to_owned(), None).await.unwrap();
-        }
-        let pause = |link: &mut Link| link.backoff.clone().step();
-        assert_eq!(pause(&mut link), 16 * Backoff::default().step());
-        link.fruitless = 1;
-        link.progress();
-        assert_eq!(pause(&mut link), Backoff::default().step());
-    }
-
-    #[tokio::test]
     async fn patience_ends_also_with_a_host_that_takes_connections_and_says_nothing() {
         for listens in [true, false] {
             let place = Place::new();
@@ -330,8 +300,8 @@ mod tests {
         let accept = async { drop(tokio_tungstenite::accept_async(listener.accept().await.unwrap().0).await.unwrap()) };
         let (link, ()) = tokio::join!(Link::open(place.client(), "/x"), accept);
         let mut link = link.unwrap();
-        assert_eq!((link.next().await, link.fruitless), (None, 1));
-        link.fruitless = MOST_CUTS - 1;
+        assert_eq!(link.next().await, None);
+        (2..MOST_CUTS).for_each(|_| link.tries.met());
         let accept = async { drop(tokio_tungstenite::accept_async(listener.accept().await.unwrap().0).await.unwrap()) };
         let (again, ()) = tokio::join!(link.again(|| "/x".to_owned(), None), accept);
         again.unwrap();

@@ -15,6 +15,7 @@ mod link;
 mod request;
 mod search;
 mod start;
+mod tries;
 mod turns;
 
 pub use address::{Address, Credentials, Stream, Token};

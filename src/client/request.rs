@@ -4,21 +4,18 @@
 //! with the same key, so that it happens once. Bodies and answers are `wire` types; an answer that is none of them is said to
 //! be that.
 
-use super::{Backoff, ClientError, Host, Presence, Stream, connect};
-use crate::wire::{Code, ErrorBody, HostStatus, MAX_BODY};
+use super::{ClientError, Host, Presence, Stream, connect, tries::Tries};
+use crate::wire::{Code, ErrorBody, MAX_BODY};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use std::time::Duration;
-use tokio::time::Instant;
+use std::{pin::pin, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// How long no host may answer while one is said to live. 30 s: a host that comes back reads its tail in a few.
 pub const RETRY_PATIENCE: Duration = Duration::from_secs(30);
-/// So many times in a row a host may take what we want and go away over it. 100: we get through where hosts are killed every
-/// second, and what itself kills them is not repeated for ever.
-pub(super) const MOST_CUTS: u32 = 100;
 /// The longest answer. 64 MiB: a list of ten thousand sessions with long commands.
 const MAX_ANSWER: usize = 64 * crate::model::MIB;
 /// The most of a strange answer that is shown.
@@ -41,26 +38,6 @@ enum Cut {
     Strange(String),
 }
 
-/// What has become of the tries so far.
-#[derive(Default)]
-pub(super) struct Tries {
-    cuts: u32,
-    /// Since when nobody answers.
-    silent: Option<Instant>,
-    backoff: Backoff,
-}
-
-impl Tries {
-    /// A host was there, and went away before it had answered; `worked`: for so long.
-    pub(super) fn cut(&mut self, worked: Duration, patience: Duration) {
-        self.silent = None;
-        self.cuts += 1;
-        if worked > patience {
-            *self = Tries::default(); // what has worked for longer than patience lasts is no reason to have less of it
-        }
-    }
-}
-
 impl Client {
     /// A client of this host.
     pub fn new(host: Host) -> Client {
@@ -71,16 +48,6 @@ impl Client {
     pub async fn get<R: DeserializeOwned>(&self, path: &str) -> Result<R, ClientError> {
         let answer = self.call(Method::GET, path, Bytes::new()).await?;
         read(&Method::GET, path, &answer)
-    }
-
-    /// The host's status. A host that works has it at hand: from one that is stopped or hangs nothing is waited for longer than
-    /// patience lasts.
-    pub async fn status(&self) -> Result<HostStatus, ClientError> {
-        drop(self.host.open().await?); // one that is started first takes its own time
-        match tokio::time::timeout(self.patience, self.get("/v1/status")).await {
-            Ok(status) => status,
-            Err(_) => Err(ClientError::Silent { place: self.host.place(), waited: self.patience }),
-        }
     }
 
     /// `GET path`, whose answer isn't JSON.
@@ -128,7 +95,7 @@ impl Client {
             let (path, body) = each();
             let request = self.request(&method, &path, key.as_deref(), body)?;
             let begun = Instant::now();
-            match exchange(stream, request).await {
+            match self.while_it_lives(exchange(stream, request)).await? {
                 Ok((status, answer)) if status.is_success() => return Ok(answer),
                 // it had no time to read the request: nothing was done
                 Ok((StatusCode::REQUEST_TIMEOUT, _)) => {}
@@ -144,19 +111,51 @@ impl Client {
                 Err(Cut::Strange(answer)) => {
                     return Err(ClientError::NotAHost { request: format!("{method} {path}"), answer });
                 }
-                Err(Cut::Broken) => tries.cut(begun.elapsed(), self.patience),
+                Err(Cut::Broken) => self.went_away(&mut tries, begun),
             }
             was_cut = true;
             stream = self.again(&mut tries).await?;
         }
     }
 
+    /// What a host does, for as long as it does anything: one that is stopped, or hangs, takes a question and says nothing.
+    pub(super) async fn while_it_lives<T>(&self, work: impl Future<Output = T>) -> Result<T, ClientError> {
+        let mut work = pin!(work);
+        loop {
+            if let Ok(done) = timeout(self.patience / 2, &mut work).await {
+                return Ok(done);
+            }
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done),
+                hangs = timeout(self.patience / 2, self.greet()) => if hangs.is_err() {
+                    return Err(ClientError::Silent { place: self.host.place(), waited: self.patience });
+                }
+            }
+        }
+    }
+
+    /// Asks what any host knows. Where nobody is there to be asked, who waits for an answer hears of it by himself.
+    async fn greet(&self) {
+        if let (Ok(stream), Ok(request)) =
+            (self.host.address.connect().await, self.request(&Method::GET, "/v1/version", None, Bytes::new()))
+        {
+            drop(exchange(stream, request).await);
+        }
+    }
+
+    /// A host was there since `begun`, and went away before it had answered. What has worked for longer than patience lasts is
+    /// no reason to have less of it.
+    pub(super) fn went_away(&self, tries: &mut Tries, begun: Instant) {
+        tries.met();
+        if begun.elapsed() > self.patience {
+            tries.worked();
+        }
+    }
+
     /// The next connection after a cut, for as long as the host lives and patience lasts.
     pub(super) async fn again(&self, tries: &mut Tries) -> Result<Stream, ClientError> {
-        if tries.cuts >= MOST_CUTS {
-            return Err(ClientError::CutOff { place: self.host.place(), times: tries.cuts });
-        }
-        let silent = *tries.silent.get_or_insert_with(Instant::now);
+        let silent = tries.again(&self.host)?;
         loop {
             if matches!(self.host.presence(false)?, Presence::Absent(_)) {
                 return Err(ClientError::Vanished(self.host.place()));
@@ -249,4 +248,52 @@ pub(super) fn fresh_key() -> Result<String, ClientError> {
         why: std::io::Error::other(why.to_string()),
     })?;
     Ok(format!("{:032x}", u128::from_ne_bytes(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Act, Place};
+    use super::super::tries::MOST_CUTS;
+    use super::*;
+    use serde_json::Value;
+    use tokio::net::UnixListener;
+
+    #[tokio::test]
+    async fn hosts_that_go_away_over_a_request_are_not_asked_for_ever() {
+        let place = Place::new();
+        let _lock = place.hold_lock();
+        place.serve(vec![Act::Cut]);
+        let (client, mut tries) = (place.client(), Tries::default());
+        (1..MOST_CUTS).for_each(|_| client.went_away(&mut tries, Instant::now()));
+        drop(client.again(&mut tries).await.unwrap());
+        client.went_away(&mut tries, Instant::now());
+        let error = client.again(&mut tries).await.unwrap_err();
+        assert!(matches!(error, ClientError::CutOff { times: MOST_CUTS, .. }), "{error:?}");
+        let patient = Client { patience: Duration::ZERO, ..client };
+        patient.went_away(&mut tries, Instant::now()); // one of them had worked for longer than that
+        assert!(!matches!(patient.again(&mut tries).await, Err(ClientError::CutOff { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_host_that_hangs_is_given_up_and_one_that_works_is_not() {
+        let place = Place::new();
+        let listener = UnixListener::bind(&place.setup.paths.socket).unwrap(); // takes connections, says nothing
+        let client = Client { patience: Duration::from_millis(50), ..place.client() };
+        let error = client.get::<Value>("/v1/x").await.unwrap_err();
+        assert!(matches!(error, ClientError::Silent { .. }), "{error:?}");
+        drop(listener);
+
+        let place = Place::new();
+        let (answer, late) = tokio::sync::oneshot::channel();
+        let greeted = || Act::Answer(200, "{}".into());
+        let heard = place.serve(vec![greeted(), greeted(), greeted()]);
+        let client = Client { patience: Duration::from_millis(50), ..place.client() };
+        let asked = tokio::spawn(async move { client.while_it_lives(late).await });
+        while heard.lock().unwrap().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        answer.send(7).unwrap();
+        assert_eq!(asked.await.unwrap().unwrap(), Ok(7), "however long it takes");
+        assert!(heard.lock().unwrap().iter().all(|request| request.starts_with("GET /v1/version ")));
+    }
 }

@@ -4,11 +4,10 @@
 //! is asked again, and what has come already is passed over: a log doesn't change. Nothing is buffered here but a line.
 
 use super::lines::{Got, Lines};
-use super::request::{self, Tries};
-use super::{Client, ClientError, Stream};
+use super::{Client, ClientError, Stream, request, tries::Tries};
 use crate::wire::{SearchHit, SearchQuery};
 use hyper::Method;
-use std::{cmp::Ordering, time::Duration};
+use std::cmp::Ordering;
 use tokio::time::Instant;
 
 const PATH: &str = "/v1/search";
@@ -48,18 +47,18 @@ impl Search {
                 self.ask(stream).await?;
                 continue;
             };
-            let line = match lines.next().await? {
+            let line = match self.client.while_it_lives(lines.next()).await?? {
                 Got::Line(line) => line,
                 Got::End => return Ok(None),
                 Got::Cut => {
                     self.lines = None;
-                    self.tries.cut(self.asked.elapsed(), self.client.patience);
+                    self.client.went_away(&mut self.tries, self.asked);
                     continue;
                 }
             };
             let hit: SearchHit = request::read(&Method::GET, PATH, &line)?;
             if self.is_new(&hit) {
-                self.tries = Tries::default();
+                self.tries.worked();
                 return Ok(Some(hit));
             }
         }
@@ -67,9 +66,11 @@ impl Search {
 
     async fn ask(&mut self, stream: Stream) -> Result<(), ClientError> {
         (self.asked, self.passed) = (Instant::now(), 0);
-        self.lines = Lines::open(&self.client.host, stream, &format!("{PATH}?{}", self.query.to_query())).await?;
+        let path = format!("{PATH}?{}", self.query.to_query());
+        let opening = Lines::open(&self.client.host, stream, &path);
+        self.lines = self.client.while_it_lives(opening).await??;
         if self.lines.is_none() {
-            self.tries.cut(Duration::ZERO, self.client.patience);
+            self.client.went_away(&mut self.tries, self.asked);
         }
         Ok(())
     }

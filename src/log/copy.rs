@@ -10,12 +10,9 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
-    ops::Range,
     path::{Path, PathBuf},
 };
 
-/// A checksum and a blank, before each entry.
-const SUM: usize = 9;
 const FILE: &str = "sessions.jsonl";
 /// A copy that is so much larger than what it says is written anew: factor, and bytes on top.
 const SLACK: (u64, u64) = (4, 256 * 1024);
@@ -26,18 +23,21 @@ pub(super) struct Copy {
     file: Option<File>,
 }
 
-/// The last entry of each session in the copy. What is whole is read only where it is needed: every start comes by here.
+/// What the copy says of a session. It is read whole only where it is needed: every start comes by here.
 pub(super) struct Copied {
-    text: Vec<u8>,
-    entries: BTreeMap<SessionId, Entry>,
+    pub(super) removed: bool,
+    json: Vec<u8>,
 }
 
-struct Entry {
-    removed: bool,
-    json: Range<usize>,
+impl Copied {
+    /// The entry; nothing where it isn't one.
+    pub(super) fn read(&self) -> Option<SessionMeta> {
+        serde_json::from_slice(&self.json).ok()
+    }
 }
 
-pub(super) fn load(state: &Path) -> Copied {
+/// The last entry of each session in the copy.
+pub(super) fn load(state: &Path) -> BTreeMap<SessionId, Copied> {
     #[derive(Deserialize)]
     struct Known {
         v: u32,
@@ -45,39 +45,14 @@ pub(super) fn load(state: &Path) -> Copied {
         removed: bool,
     }
     let text = fs::read(state.join(FILE)).unwrap_or_default();
-    let mut entries = BTreeMap::new();
-    let mut end = 0;
-    for line in text.split(|byte| *byte == b'\n') {
-        let from = end + SUM;
-        end += line.len();
-        let json = from..end;
-        end += 1;
-        let Some((sum, entry)) = line.split_at_checked(SUM) else { continue };
-        let sum = std::str::from_utf8(sum).ok().and_then(|sum| u32::from_str_radix(sum.trim_end(), 16).ok());
-        if sum != Some(crc32c::crc32c(entry)) {
-            continue;
-        }
-        if let Ok(Known { v: ..=SessionMeta::VERSION, id, removed }) = serde_json::from_slice(entry) {
-            entries.insert(id, Entry { removed, json });
-        }
-    }
-    Copied { text, entries }
-}
-
-impl Copied {
-    pub(super) fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
-    /// Takes an entry out: whether it is a tombstone. Nothing where there is none.
-    pub(super) fn take(&mut self, id: SessionId) -> Option<bool> {
-        self.entries.remove(&id).map(|entry| entry.removed)
-    }
-
-    /// All that weren't taken.
-    pub(super) fn rest(&self) -> impl Iterator<Item = SessionMeta> {
-        self.entries.values().filter_map(|entry| serde_json::from_slice(self.text.get(entry.json.clone())?).ok())
-    }
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| {
+        let (crc, json) = line.split_at_checked(9)?;
+        let crc = u32::from_str_radix(std::str::from_utf8(crc).ok()?.trim_end(), 16).ok()?;
+        let known: Known = (crc32c::crc32c(json) == crc).then(|| serde_json::from_slice(json).ok())??;
+        let entry = Copied { removed: known.removed, json: json.to_vec() };
+        (known.v <= SessionMeta::VERSION).then_some((known.id, entry))
+    });
+    lines.collect()
 }
 
 impl Copy {

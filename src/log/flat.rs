@@ -35,19 +35,23 @@ pub(super) struct Flat {
 impl Flat {
     /// One that nobody writes to any more. The first reader finds every frame, others know from it.
     pub(super) fn open(dir: &Path, options: &Options) -> Result<Flat, StoreDown> {
-        let Some(file) = open_db(dir)? else { return Flat::scan(dir) };
-        let bytes = file.metadata().map_err(|e| disk::down(dir, e))?.len();
-        if let Some(frames) = places::load(dir, bytes) {
-            return Ok(Flat { dir: dir.to_owned(), file: Some(file), frames });
+        let file = open_db(dir)?;
+        let len = file.as_ref().map(File::metadata).transpose().map_err(|e| disk::down(dir, e))?.map(|db| db.len());
+        if let Some(frames) = len.and_then(|len| places::load(dir, len)) {
+            return Ok(Flat { dir: dir.to_owned(), file, frames });
         }
-        let flat = Flat::scan(dir)?;
-        places::save(dir, bytes, &flat.frames, options);
+        let flat = Flat::find(dir, file)?;
+        len.into_iter().for_each(|len| places::save(dir, len, &flat.frames, options));
         Ok(flat)
     }
 
-    /// Finds every frame. A file that is gone has none.
+    /// One as its bytes are.
     pub(super) fn scan(dir: &Path) -> Result<Flat, StoreDown> {
-        let file = open_db(dir)?;
+        Flat::find(dir, open_db(dir)?)
+    }
+
+    /// Finds every frame. A file that is gone has none.
+    fn find(dir: &Path, file: Option<File>) -> Result<Flat, StoreDown> {
         let mut found: BTreeMap<FrameKey, Place> = BTreeMap::new();
         if let Some(file) = &file {
             windows(file, |start, bytes| {
@@ -140,4 +144,29 @@ pub(super) fn is_chained(flat: &Flat) -> Result<bool, StoreDown> {
         before = Some((key, last));
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::SessionId;
+    use std::fs;
+
+    #[test]
+    fn who_has_looked_leaves_the_places_for_this_file_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (db, dir) = (dir.path().join("db"), dir.path());
+        let options = Options { min_free: 0, ballast_bytes: 0, ..Options::default() };
+        let count = |what: Result<Flat, StoreDown>| what.unwrap().keys().count();
+        assert_eq!(count(Flat::open(dir, &options)), 0, "it is gone");
+        fs::write(&db, "no frame").unwrap();
+        assert_eq!(count(Flat::open(dir, &options)), 0);
+        assert_eq!(places::load(dir, 8), Some(Vec::new()), "it was looked at");
+        let key = FrameKey { id: SessionId([1; 16]), seq: Seq(1), part: 0 };
+        places::save(dir, 8, &[(key, Place { last: Seq(1), at: 0, len: 8 })], &options);
+        assert_eq!(count(Flat::open(dir, &options)), 1, "nobody looks again");
+        assert_eq!(count(Flat::scan(dir)), 0);
+        fs::write(&db, "no frame!").unwrap();
+        assert_eq!(count(Flat::open(dir, &options)), 0, "it is another file");
+    }
 }

@@ -227,9 +227,8 @@ impl SegmentStore {
         if salvage::was_saved(&dir) {
             return Ok(());
         }
-        self.shelf.forget(n);
-        let saved = salvage::save(&self.state, &dir, Some(&known), &self.options, why)?;
-        self.shelf.forget(n); // whoever opened it meanwhile
+        let save = || salvage::save(&self.state, &dir, Some(&known), &self.options, why);
+        let saved = self.shelf.swap(n, save)?;
         lock(&self.index).segments.insert(n, saved);
         Ok(())
     }
@@ -252,7 +251,7 @@ impl SegmentStore {
     }
 
     /// Takes away what the limits say, and what was removed. Called beside the writer; it waits for nobody but a reader that
-    /// saves a damaged segment.
+    /// opens a segment, or saves a damaged one.
     pub fn sweep(&self, removed: &HashSet<SessionId>, now: Wall) -> Result<(), StoreDown> {
         if self.options.limits.age.is_some() {
             self.newest(&mut lock(&self.writing))?; // an old one is closed, also when nobody writes
@@ -281,9 +280,9 @@ impl SegmentStore {
         }
         for n in made.delete {
             lock(&self.index).segments.remove(&n);
-            self.shelf.forget(n);
             let (dir, old) = (self.shelf.dir(n), self.shelf.dir(n).with_extension("old"));
-            fs::rename(&dir, &old).and_then(|()| fs::remove_dir_all(&old)).map_err(|e| disk::down(&dir, e))?;
+            let moved = self.shelf.swap(n, || fs::rename(&dir, &old));
+            moved.and_then(|()| fs::remove_dir_all(&old)).map_err(|e| disk::down(&dir, e))?;
             tracing::info!(segment = n, "a segment was taken away by retention");
         }
         Ok(())

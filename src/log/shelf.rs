@@ -19,7 +19,7 @@ pub(super) struct Shelf {
     cache_bytes: u64,
     options: Options,
     open: Mutex<Open>,
-    /// Held while an older segment is opened, which may take seconds.
+    /// Held while an older segment is opened or swapped, which may take seconds.
     opening: Mutex<()>,
 }
 
@@ -51,12 +51,15 @@ impl Shelf {
         table
     }
 
-    /// Lets go of an older segment: its folder is another one now, or gone.
-    pub(super) fn forget(&self, n: u64) {
+    /// Changes an older segment's folder for another one, or for none. Nobody has it open then but who had it before, and nobody
+    /// opens it, or writes beside it what was true of the one before.
+    pub(super) fn swap<T>(&self, n: u64, change: impl FnOnce() -> T) -> T {
+        let _nobody_opens = lock(&self.opening);
         let mut open = lock(&self.open);
         let gone = open.older.iter().position(|(m, _)| *m == n).and_then(|at| open.older.remove(at));
         drop(open);
         drop(gone); // closes a table: not under the lock
+        change()
     }
 
     /// A segment by number, opened if it isn't.

@@ -93,18 +93,12 @@ impl LogView {
             let Some(first) = self.one(seq)? else { continue };
             let Ok(Event::Input { part, .. }) = first.event() else { continue }; // it was lost
             inputs.record(&first);
-            let (mut next, mut left) = (seq.next(), part.1.min(MASK_PARTS).saturating_sub(1));
-            while left > 0 {
-                let page = self.read(next, MASK_PAGE)?;
-                let Some(last) = page.last().filter(|_| page.iter().all(|record| record.kind != Kind::Gap)) else {
-                    break;
-                };
-                next = last.seq.next();
-                let parts = page.iter().filter(|record| record.kind == Kind::Input); // output may stand between them
-                for record in parts.take(usize::from(left)) {
-                    inputs.record(record);
-                    left -= 1;
-                }
+            let more = usize::from(part.1.min(MASK_PARTS).saturating_sub(1));
+            if more > 0 {
+                let page = self.read(seq.next(), MASK_PAGE)?;
+                let known = page.iter().take_while(|record| record.kind != Kind::Gap); // the rest was lost
+                // output may stand between the parts
+                known.filter(|record| record.kind == Kind::Input).take(more).for_each(|part| inputs.record(part));
             }
         }
         Ok(inputs.last())

@@ -15,8 +15,8 @@ use super::{
     },
     CACHE_BYTES, FLEET, KEY, KeyEntry, SESSION, SessionMeta, by_time, json, name,
 };
-use crate::model::Key;
-use std::{fs, path::Path};
+use crate::model::{Key, SessionId};
+use std::{collections::BTreeMap, fs, path::Path};
 
 /// Puts a damaged table aside and makes one of what can be read of it.
 pub(super) fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> Result<Table, StoreDown> {
@@ -56,17 +56,21 @@ pub(super) fn renew(state: &Path, dir: &Path, old: Option<Table>, why: &str) -> 
 }
 
 /// Puts sessions into a table that only the copy knows; also their removal. How many.
-pub(super) fn put_back(table: &Table, sessions: &mut Vec<SessionMeta>, mut copied: Copied) -> Result<usize, StoreDown> {
+pub(super) fn put_back(
+    table: &Table,
+    sessions: &mut Vec<SessionMeta>,
+    mut copied: BTreeMap<SessionId, Copied>,
+) -> Result<usize, StoreDown> {
     let mut draft = Draft::new(table);
     let mut back = 0;
     for session in sessions.iter_mut() {
-        if copied.take(session.id) == Some(true) && !session.removed {
-            session.removed = true;
+        if copied.remove(&session.id).is_some_and(|copy| copy.removed) && !session.removed {
+            *session = session.clone().tombstone();
             draft.put(&name(SESSION, session.id), &json(session))?;
             back += 1;
         }
     }
-    for session in copied.rest() {
+    for session in copied.values().filter_map(Copied::read) {
         draft.put(&name(SESSION, session.id), &json(&session))?;
         sessions.push(session);
         back += 1;
