@@ -155,6 +155,26 @@ fn the_last_number_of_a_segment_in_quarantine_is_known_after_a_restart() {
     assert_eq!(open(state.path(), &options).last(id(1)).unwrap(), Some(Seq(7)));
 }
 
+/// As a host leaves it that is killed while it opens its store.
+#[test]
+fn an_unfinished_snapshot_is_no_damage() {
+    let state = tempfile::tempdir().unwrap();
+    let options = Options { fresh_segment: false, ..small() };
+    let (key, answer) = (Key("k".into()), KeyEntry { request: "r".into(), answer: 1.into(), wall: Wall(1) });
+    Meta::open(state.path(), &options).unwrap().apply(&MetaBatch::new().put_key(&key, &answer)).unwrap();
+    open(state.path(), &options).append(&[(id(1), record(1, "one"))]).unwrap();
+    let tables = [state.path().join("meta"), segment(state.path(), 1)];
+    for unfinished in ["", "the beginning of one"] {
+        for table in &tables {
+            fs::write(table.join("snap.FFFFFFFFFFFFFFFF.generating"), unfinished).unwrap();
+        }
+        assert_eq!(Meta::open(state.path(), &options).unwrap().key(&key).unwrap(), Some(answer.clone()));
+        let log = open(state.path(), &options);
+        assert!(seqs(&log) == [1] && !log.is_tail_unknown());
+        assert!(!state.path().join("quarantine").exists());
+    }
+}
+
 #[test]
 fn flipped_bits_never_give_wrong_records_nor_a_panic() {
     let state = tempfile::tempdir().unwrap();

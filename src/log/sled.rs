@@ -3,7 +3,8 @@
 //! What sled 0.34.7 does, and what is done about it here: its `flush` is `sync_file_range`, never an fsync (so
 //! [`Table::sync`] does one of its own on the `db` file); values above some 8 KiB end in blob files that are never synced
 //! (so callers keep values at 4 KiB); opening a damaged store may panic (so every call is guarded); a full disk makes an
-//! insert hang (so callers look at the free space first: `disk`). It must never be written to by two threads, and never
+//! insert hang (so callers look at the free space first: `disk`); killed while it writes a snapshot, it takes the unfinished
+//! file for one and the store for damaged (so that file goes before it opens). It must never be written to by two threads, and never
 //! lets a panic out.
 
 use super::{StoreDown, disk};
@@ -28,6 +29,9 @@ const DAMAGED: &str = "damaged";
 
 /// A value as it lies in sled's cache.
 pub(super) type Value = sled::IVec;
+
+/// How a snapshot's name ends until it is whole.
+const UNFINISHED: &str = "generating";
 
 /// How long to wait for the lock of a table that is just being closed: a segment of an older release that a reader still
 /// holds, or `meta` right after it was renewed. Closed segments of this release are read without sled.
@@ -116,6 +120,7 @@ impl Table {
     }
 
     fn open_any(dir: &Path, cache_bytes: u64) -> Result<Table, Closed> {
+        drop_unfinished(dir).map_err(|e| Closed::Down(disk::down(dir, e)))?;
         let open = || {
             let config = sled::Config::new().path(dir).cache_capacity(cache_bytes).flush_every_ms(None);
             let db = config.open()?;
@@ -231,6 +236,20 @@ impl Failed {
 
 fn is_damage(e: &std::io::Error) -> bool {
     matches!(e.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput)
+}
+
+/// Takes away a snapshot that was being written when a host was killed: the one before it is still there.
+fn drop_unfinished(dir: &Path) -> std::io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == UNFINISHED) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 fn open_patiently<T>(mut open: impl FnMut() -> sled::Result<T>) -> Result<T, Failed> {
