@@ -62,7 +62,8 @@ fn kill_everywhere(ops: &[Op]) {
                 &either
             },
         );
-        let is_copy = *offset >= DATA_AT && bytes.len() != 8;
+        // Words are stored whole at multiples of 8; a packet byte and what was read behind it stand right before one.
+        let is_copy = *offset >= DATA_AT && (bytes.len() != 8 || offset % 8 != 0);
         if is_copy && !landing {
             let mut half = left.clone();
             apply(&mut half, *offset, &bytes[..bytes.len() / 2]);
@@ -81,6 +82,7 @@ fn a_kill_anywhere_is_understood() {
     let output = |n: usize| Op::Land(Packet::Output(vec![0xFF; n].into()));
     let lasts = [
         output(1),
+        output(7), // with its packet byte as long as a word
         output(100),
         output(MAX_LANDING),
         Op::Land(Packet::Control(8)),
