@@ -245,6 +245,8 @@ proptest! {
         bytes.chunks(cut).for_each(|part| parts.feed(NOW, part));
         let mut whole = fed(SIZE, &bytes);
         prop_assert_eq!(whole.answers(), parts.answers());
+        // The library holds the beginning of an update back, with what it ends before it: a title without its terminator.
+        [&mut whole, &mut parts].into_iter().for_each(|vt| vt.feed(NOW, b"\x1b[?2026l"));
         same(&mut whole, &mut parts)?;
     }
 
