@@ -150,7 +150,7 @@ impl Follow {
         }
         let end = self.read_record(record, out);
         if end.is_none() {
-            self.writer.flush_whole(out);
+            self.flush(out);
         }
         end
     }
@@ -166,7 +166,7 @@ impl Follow {
             _ => None,
         });
         if end.is_none() {
-            self.writer.flush_whole(out);
+            self.flush(out);
         }
         end
     }
@@ -207,7 +207,7 @@ impl Follow {
         };
         let Some(ending) = ending else {
             self.writer.release(out);
-            self.writer.flush_whole(out);
+            self.flush(out);
             return None;
         };
         let at = if matches!(ending, Ending::Exit(_)) { self.anchor.wall } else { now.wall };
@@ -383,8 +383,20 @@ impl Follow {
 
     /// What is printed because the reading ends stands behind all that was printed before, also where its bytes don't.
     pub(super) fn raise_floor(&mut self) {
+        self.floor = self.floor.max(self.end_place());
+    }
+
+    fn end_place(&self) -> Cursor {
         let Cursor { seq, byte } = self.reached;
-        self.floor = self.floor.max(Cursor { seq, byte: byte.saturating_add(u32::from(byte > 0)) });
+        Cursor { seq, byte: byte.saturating_add(u32::from(byte > 0)) }
+    }
+
+    /// Prints what is whole, but for rows with a place that a row which comes later can have, too: who goes on there would miss
+    /// that one.
+    fn flush(&mut self, out: &mut Vec<Frame>) {
+        let rows = self.screen.as_ref().map(Rows::next_end).into_iter().chain(self.rewrite.first_end());
+        let later = rows.chain([self.end_place()]).min().unwrap_or_default();
+        self.writer.flush_before(later.max(self.floor), out);
     }
 
     /// A blank screen, as a new run has it.

@@ -6,7 +6,7 @@
 //! never keep rows for long, nor drop one where the turn's text isn't shown again.
 
 use crate::{
-    model::LogTime,
+    model::{Cursor, LogTime},
     stop::{Input, TurnText},
     terminal::{Row, RowEvent, SETTLE},
 };
@@ -42,6 +42,8 @@ struct Burst {
     last: LogTime,
     rows: Rows,
     bytes: usize,
+    /// Where the first row ends that is final.
+    first: Option<Cursor>,
 }
 
 impl Rewrite {
@@ -57,7 +59,7 @@ impl Rewrite {
             let row = match &event {
                 RowEvent::Wiped => {
                     out.extend(self.release());
-                    let burst = Burst { since: now, last: now, rows: Rows::new(), bytes: 0 };
+                    let burst = Burst { since: now, last: now, rows: Rows::new(), bytes: 0, first: None };
                     self.burst = self.turn.as_ref().map(|_| burst);
                     continue;
                 }
@@ -70,6 +72,9 @@ impl Rewrite {
                 None => out.push((event, now)),
                 Some(burst) => {
                     (burst.last, burst.bytes) = (now, burst.bytes + row.text.len());
+                    if matches!(event, RowEvent::Final(_)) {
+                        burst.first.get_or_insert(row.end);
+                    }
                     burst.rows.push((event, now));
                     if burst.bytes > KEPT {
                         out.extend(self.release());
@@ -84,6 +89,11 @@ impl Rewrite {
     pub(super) fn deadline(&self) -> Option<LogTime> {
         let burst = self.burst.as_ref()?;
         Some(burst.last.after(SETTLE).min(burst.since.after(BURST)))
+    }
+
+    /// Where the first row ends that may still be printed.
+    pub(super) fn first_end(&self) -> Option<Cursor> {
+        self.burst.as_ref()?.first
     }
 
     /// The burst is over: what of it is new, if the turn's text tells, else all of it.

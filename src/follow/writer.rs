@@ -39,8 +39,6 @@ struct Batch {
     seq: Seq,
     wall: Wall,
     next: Cursor,
-    /// Another row may still end at the same place: a plain text that fills the screen again and again ends at its start.
-    shared: bool,
 }
 
 impl Writer {
@@ -102,9 +100,9 @@ impl Writer {
         }
     }
 
-    /// What is printed so far goes out, but for rows whose place a later row may share.
-    pub(super) fn flush_whole(&mut self, out: &mut Vec<Frame>) {
-        if self.batch.as_ref().is_some_and(|batch| !batch.shared) {
+    /// What is printed so far goes out, unless a later row, which comes at `later` at the least, may have the same place.
+    pub(super) fn flush_before(&mut self, later: Cursor, out: &mut Vec<Frame>) {
+        if self.batch.as_ref().is_some_and(|batch| batch.next < later) {
             self.flush(out);
         }
     }
@@ -167,10 +165,7 @@ impl Writer {
                 batch.content.push_str(&content);
                 (batch.seq, batch.wall, batch.next) = (seq, wall, next);
             }
-            None => self.batch = Some(Batch { content, seq, wall, next, shared: false }),
-        }
-        if let Some(batch) = &mut self.batch {
-            batch.shared = next.seq < seq;
+            None => self.batch = Some(Batch { content, seq, wall, next }),
         }
     }
 

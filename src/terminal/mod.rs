@@ -39,8 +39,7 @@ pub struct Row {
     /// True when the same row goes on in the next `Row` (it was cut at [`ROW_CUT`], or before).
     pub more: bool,
     /// The place just after the byte that made it final (or after the last byte fed, for a judged row): rising from row to
-    /// row, and where the first byte of the next row stands. A reader that printed this row goes on here. Rows that are
-    /// final by the same bytes have the same end.
+    /// row. A reader that printed this row goes on here. Rows that are final by the same bytes have the same end.
     pub end: Cursor,
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Plain {
     first: usize,
     /// Lines before these were dropped: the emulator's cursor isn't where they begin.
     dropped: bool,
+    /// The last character of those, if they had one: what a program may have repeated.
+    last: Option<u8>,
     /// The column at which the next line begins: the width of the screen where a character would wrap.
     column: usize,
     columns: usize,
@@ -38,6 +40,11 @@ impl Plain {
     /// The beginning of the next line.
     pub(super) fn tail(&self) -> &[u8] {
         &self.tail
+    }
+
+    /// Where that beginning was read.
+    pub(super) fn tail_at(&self) -> Option<Cursor> {
+        self.parts.first().map(|(at, _)| *at)
     }
 
     /// Text begins at a column of the emulator's screen.
@@ -101,6 +108,7 @@ impl Plain {
             let feeds = memchr::memchr_iter(b'\n', &self.lines[from..start]).count();
             self.first = self.after(column + start - from - feeds);
             self.dropped = true;
+            self.last = self.lines[..start].iter().rfind(|b| is_plain(b)).copied().or(self.last);
             self.lines.drain(..start);
             self.count = screen_lines;
         }
@@ -128,16 +136,24 @@ impl Plain {
         self.tail.clear();
         self.count = 0;
         let lines = std::mem::take(&mut self.lines);
-        match std::mem::take(&mut self.dropped) {
-            true => ([&b"\r"[..], &b" ".repeat(self.first), &lines].concat(), parts),
-            false => (lines, parts),
+        if !std::mem::take(&mut self.dropped) {
+            return (lines, parts);
         }
+        // To where they begin, over what scrolls off.
+        let way = match self.last.take() {
+            Some(last) => [last, b'\r'].into_iter().chain(std::iter::repeat_n(last, self.first)).collect(),
+            None => [&b"\r"[..], &b" ".repeat(self.first)].concat(),
+        };
+        ([way, lines].concat(), parts)
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {
-        let plain = |b: &u8| (0x20..0x7f).contains(b);
         let short = self.tail.len() + bytes.len() <= LINE_MAX;
         // The first byte alone says it for most that isn't; the rest is compiled to vector instructions.
-        short && bytes.first().is_none_or(plain) && bytes.iter().fold(true, |all, b| all & plain(b))
+        short && bytes.first().is_none_or(is_plain) && bytes.iter().fold(true, |all, b| all & is_plain(b))
     }
+}
+
+fn is_plain(byte: &u8) -> bool {
+    (0x20..0x7f).contains(byte)
 }

@@ -85,6 +85,12 @@ impl Rows {
         self.last_end
     }
 
+    /// The least place where a row can end that isn't final yet.
+    pub fn next_end(&self) -> Cursor {
+        let run = self.ahead.tail_at().or(self.running.then_some(self.screen.mark));
+        behind(run.unwrap_or(self.here))
+    }
+
     /// The text of the row the cursor stands in now, such as a prompt; blanks are kept up to the cursor.
     pub fn open_text(&self) -> String {
         match self.ahead.is_empty() {
@@ -208,7 +214,7 @@ impl Rows {
         if !self.running {
             self.screen.mark = start;
         }
-        self.screen.end = if piece == Piece::Control { end } else { self.screen.mark };
+        self.screen.end = if piece == Piece::Control { end } else { behind(self.screen.mark) };
         self.screen.line_end = (piece == Piece::Line).then_some(end);
         self.parser.advance(&mut self.screen, bytes);
         self.runs.add(start, bytes.len(), piece);
@@ -293,6 +299,12 @@ const CANCEL: u8 = 0x18;
 
 /// What stands for bytes that are no character.
 const REPLACEMENT: &[u8] = "\u{FFFD}".as_bytes();
+
+/// Behind the byte that stands here. A row that a run of text makes final ends behind the first byte of it, however the run is
+/// cut, and so never where the row before the run does.
+fn behind(Cursor { seq, byte }: Cursor) -> Cursor {
+    Cursor { seq, byte: byte + 1 }
+}
 
 /// How many bytes at the end are the beginning of a character.
 fn broken_tail(run: &[u8]) -> usize {

@@ -145,6 +145,7 @@ impl Screen {
         let Flow::Forward(row) = &self.flow else { return false };
         let mode = self.term.mode();
         row.fresh
+            && self.columns() > 1 // where the first column is the last one, no column says whether a character would wrap
             && mode.contains(TermMode::LINE_WRAP)
             && !mode.contains(TermMode::INSERT)
             && self.grid().cursor.charsets == Charsets::default()
