@@ -44,16 +44,15 @@ make_and_forget_tmux() { make_tmux "$news" sleep 1000000 && forget_tmux "$news";
 listing() { repeat_in 20 termalive list; }
 listing_tmux() { repeat_in 20 tmux list-sessions; }
 
-# A new host's memory after so many sessions have printed 10 MB each, so often: KiB before anybody has seen a screen, KiB with
-# their screens, KiB when those are gone. What the store keeps in memory of its newest output is the host's, has a bound, and
-# depends on where the last segment ended: so each host is new, and what many sessions cost is what they take beyond one that
-# printed as much as all of them.
-memory_after_printing() { # memory_after_printing SESSIONS TIMES
+# A new host's memory after so many sessions have printed 10 MB each: KiB before anybody has seen a screen, KiB with their
+# screens, KiB when those are gone. What the store keeps in memory of its newest output is the host's and has a bound, some
+# tens of MB, which fifty sessions reach: so what each costs is what many take beyond fifty, and each host is new.
+memory_after_printing() { # memory_after_printing SESSIONS
   local n pids
   termalive stop -y >/dev/null
   rm -rf "$TERMALIVE_HOME" "$private/printed"
   termalive start -d >/dev/null
-  make_here "$1" sh -c "for n in \$(seq $2); do head -c 10000000 '$private/text'; done; printf . >>'$private/printed'; exec sleep 1000000" >/dev/null
+  make_here "$1" sh -c "head -c 10000000 '$private/text'; printf . >>'$private/printed'; exec sleep 1000000" >/dev/null
   until [[ $(stat -c %s "$private/printed" 2>/dev/null) == "$1" ]]; do rest 0.2; done
   mapfile -t pids < <(host_pids)
   rest 25 # what was printed last leaves memory within twenty seconds …
@@ -82,6 +81,7 @@ sessions() {
   make_tmux "$idle" sleep 1000000 >/dev/null
   rest 15 # ten seconds after its last record a session is idle
   after=$(pss "${pids[@]}") tmux_after=$(pss "$tmux_pid")
+  rest 15 # what the host gives back once they are idle is work of their making
   here=$(each_kib "$before" "$after" "$idle") there=$(each_kib "$tmux_before" "$tmux_after" "$idle")
   row "memory of an idle session, KiB, of $idle" "$here" "$there" "$(ratio "$here" "$there")" '64 or less'
   here=$(share "${pids[@]}") there=$(share "$tmux_pid")
@@ -90,18 +90,19 @@ sessions() {
   row "list of $idle sessions, ms, against tmux list-sessions" "$(per "$ours" 20)" "$(per "$theirs" 20)" "$(ratio "$ours" "$theirs")" ''
   forget_here "$idle" && forget_tmux "$idle"
 
+  local few=50 many_kib few_kib n
   tmux_before=$(pss "$tmux_pid")
-  make_tmux "$printed" "head -c 1000000 '$private/text'; exec sleep 1000000" >/dev/null # more than its history keeps
-  local one many n
-  mapfile -t one < <(memory_after_printing 1 "$printed")
-  mapfile -t many < <(memory_after_printing "$printed" 1)
+  make_tmux "$few" "head -c 1000000 '$private/text'; exec sleep 1000000" >/dev/null # more than its history keeps
+  mapfile -t few_kib < <(memory_after_printing "$few")
+  mapfile -t many_kib < <(memory_after_printing "$((few + printed))")
   tmux_after=$(pss "$tmux_pid")
-  there=$(each_kib "$tmux_before" "$tmux_after" "$printed")
+  there=$(each_kib "$tmux_before" "$tmux_after" "$few")
+  row "host and keeper after $few sessions of 10 MB each, MB" "$(rate "${few_kib[0]}" 1024)" '' '' ''
   local with=('no screen yet' 'its screen' 'its screen gone') bar=('64 or less' '' '64 or less')
   for n in 0 1 2; do
-    here=$(each_kib "${one[n]}" "${many[n]}" "$((printed - 1))")
-    row "each of $printed after 10 MB, ${with[n]}, KiB, beyond one of $((printed * 10)) MB" "$here" "$there" "$(ratio "$here" "$there")" "${bar[n]}"
+    here=$(each_kib "${few_kib[n]}" "${many_kib[n]}" "$printed")
+    row "each of $printed more after 10 MB, ${with[n]}, KiB" "$here" "$there" "$(ratio "$here" "$there")" "${bar[n]}"
   done
-  forget_tmux "$printed"
+  forget_tmux "$few"
   tmux kill-session -t first
 }
