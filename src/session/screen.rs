@@ -56,6 +56,8 @@ pub struct ScreenActor {
     size: Size,
     /// Not there while a blocking thread has it, and before.
     picture: Option<Picture>,
+    /// Up to here the store was read: what isn't in the picture is lost, or was removed with the session.
+    looked: Seq,
     reading: bool,
     wants: VecDeque<Want>,
     used: Instant,
@@ -108,6 +110,7 @@ impl ScreenActor {
             from,
             size,
             picture: None,
+            looked: Seq(0),
             reading: false,
             wants: VecDeque::new(),
             used: Instant::now(),
@@ -125,8 +128,8 @@ impl ScreenActor {
                         records.iter().for_each(|record| picture.take(record));
                         continue;
                     }
-                    TailRead::Behind => return self.read_on(told.seq, ctx),
-                    TailRead::UpToDate => {} // what was told of is lost
+                    TailRead::Behind if self.looked < told.seq => return self.read_on(told.seq, ctx),
+                    TailRead::Behind | TailRead::UpToDate => {} // what was told of is lost
                 }
             }
             if picture.last() <= told.seq {
@@ -153,10 +156,10 @@ impl ScreenActor {
             };
             tokio::task::spawn_blocking(work).await.map_err(failed)?.map_err(failed)
         };
-        ctx.spawn(read.into_actor(self).map(|read, act, ctx| {
+        ctx.spawn(read.into_actor(self).map(move |read, act, ctx| {
             act.reading = false;
             match read {
-                Ok(picture) => act.picture = Some(picture),
+                Ok(picture) => (act.picture, act.looked) = (Some(picture), act.looked.max(upto)),
                 Err(e) => {
                     tracing::warn!(id = %act.view.id(), error = %e, "the screen can't be drawn");
                     act.wants.drain(..).for_each(|want| (want.answer)(Err(e.clone())));
@@ -345,6 +348,33 @@ fn failed(error: impl std::fmt::Display) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::log::{Feed, MemoryStore, Meta, Options, Writer, WriterOptions};
+    use crate::model::{SessionId, Stamp};
+
+    #[test]
+    fn what_the_store_no_longer_has_is_not_looked_for_again_and_again() {
+        let state = tempfile::tempdir().unwrap();
+        let shown = System::new().block_on(async {
+            let meta = Arc::new(Meta::open(state.path(), &Options::default()).unwrap());
+            let store = Arc::new(MemoryStore::default());
+            let writer = Writer::start(store.clone(), meta.clone(), WriterOptions::default(), |_| ()).unwrap();
+            let screen = ScreenActor {
+                view: LogView::new(Feed::new(SessionId([1; 16]), Seq(6)), store),
+                keep: Keep { meta, writer },
+                readers: Arc::new(Semaphore::new(READERS)),
+                from: Seq(1),
+                size: "80x24".parse().unwrap(),
+                picture: None,
+                looked: Seq(0),
+                reading: false,
+                wants: VecDeque::new(),
+                used: Instant::now(),
+            };
+            let told = Told { now: Stamp::default(), seq: Seq(6), live: false };
+            screen.start().send(Ask { told, make: Picture::screen }).await.unwrap()
+        });
+        assert_eq!(shown.unwrap().text(), "");
+    }
 
     #[test]
     fn memory_is_given_back_each_time_half_have_gone() {
