@@ -75,7 +75,7 @@ sessions() {
   local pids tmux_pid before after tmux_before tmux_after here there
   mapfile -t pids < <(host_pids)
   tmux_pid=$(tmux_pid)
-  rest 15
+  rest 30 # until what it needed for that has gone back
   before=$(pss "${pids[@]}") tmux_before=$(pss "$tmux_pid")
   make_here "$idle" sleep 1000000 >/dev/null
   make_tmux "$idle" sleep 1000000 >/dev/null
