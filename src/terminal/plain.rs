@@ -140,11 +140,9 @@ impl Plain {
             return (lines, parts);
         }
         // To where they begin, over what scrolls off.
-        let way = match self.last.take() {
-            Some(last) => [last, b'\r'].into_iter().chain(std::iter::repeat_n(last, self.first)).collect(),
-            None => [&b"\r"[..], &b" ".repeat(self.first)].concat(),
-        };
-        ([way, lines].concat(), parts)
+        let last = self.last.take();
+        let way = last.into_iter().chain([b'\r']).chain(std::iter::repeat_n(last.unwrap_or(b' '), self.first));
+        (way.chain(lines).collect(), parts)
     }
 
     fn fits(&self, bytes: &[u8]) -> bool {
