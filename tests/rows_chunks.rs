@@ -210,6 +210,26 @@ fn a_row_without_end_comes_in_parts() {
 }
 
 #[test]
+fn a_run_without_end_has_more_than_one_place() {
+    let long = "x日本é".repeat(25_000).into_bytes(); // a character stands over 128 KiB
+    let records = [b"\x1b[2J\x1b[3;3H\x1b[A".to_vec(), [&long[..], b"\xe6", &long[..1000]].concat()];
+    let whole = read(&records, usize::MAX, 0, true);
+    for cut in [1, 7, 4096, 65_536, 65_537] {
+        assert_eq!(whole, read(&records, cut, 0, true), "cut into {cut}");
+    }
+    let mut ends: Vec<_> = whole
+        .iter()
+        .filter_map(|event| match event {
+            RowEvent::Final(row) => Some(row.end),
+            RowEvent::Judged(_) | RowEvent::Wiped => None,
+        })
+        .collect();
+    assert!(ends.is_sorted());
+    ends.dedup();
+    assert!(ends.len() >= long.len() / 65_536, "{ends:?}");
+}
+
+#[test]
 fn places_are_exact() {
     let bytes = b"one\r\ntwo\n\x1b[31mthree\x1b[0m\r\nfour\x1b[2Bseven\x0beight\r\n";
     let mut reading = Reading::new(Size { cols: 20, rows: 9 });

@@ -22,6 +22,8 @@ pub struct Rows {
     screen: Screen,
     /// The last piece was a run that goes on in the next bytes.
     running: bool,
+    /// Bytes of that run.
+    run: usize,
     /// The place after the last byte.
     here: Cursor,
     /// The end of the last final row.
@@ -44,6 +46,7 @@ impl Rows {
             lexer: Lexer::default(),
             screen: Screen::new(size),
             running: false,
+            run: 0,
             here: Cursor::default(),
             last_end: Cursor::default(),
             runs: Runs::default(),
@@ -152,6 +155,7 @@ impl Rows {
                     Err(_) => (REPLACEMENT, i),
                 };
                 self.piece(self.held_at, whole, Piece::Run);
+                self.ran(held.len() - (i + 1 - taken));
                 self.here = here;
                 taken
             }
@@ -199,14 +203,23 @@ impl Rows {
         let here = self.here;
         let (lines, parts) = self.ahead.take();
         self.parser.advance(&mut self.screen.term, &lines);
-        self.running = false;
+        (self.running, self.run) = (false, 0);
         let changed = self.screen.caught_up();
         for (at, part) in parts {
             self.piece(at, &part, Piece::Run);
-            self.running = true;
+            self.ran(part.len());
         }
         self.screen.changed_at(changed);
         self.here = here;
+    }
+
+    /// So much of a run has been taken; another one begins where it gets long.
+    fn ran(&mut self, len: usize) {
+        self.run += len;
+        self.running = self.run < RUN;
+        if !self.running {
+            self.run = 0;
+        }
     }
 
     fn piece(&mut self, start: Cursor, bytes: &[u8], piece: Piece) {
@@ -245,14 +258,18 @@ impl Rows {
             }
             self.catch_up();
             let goes_on = !self.lexer.ground();
-            let (n, piece) = self.lexer.next(rest);
+            let room = if goes_on { rest.len() } else { rest.len().min(RUN - self.run) };
+            let (n, piece) = self.lexer.next(&rest[..room]);
             self.running = if piece == Piece::Control { goes_on } else { self.running };
             let broken = if piece == Piece::Run { broken_tail(&rest[..n]) } else { 0 };
             self.sound_piece(self.here, &rest[..n - broken], piece);
             if piece == Piece::Control && self.lexer.broken_off() {
                 self.parser.advance(&mut self.screen, &[CANCEL]);
             }
-            self.running = piece == Piece::Run;
+            match piece {
+                Piece::Run => self.ran(n - broken),
+                Piece::Line | Piece::Control => (self.running, self.run) = (false, 0),
+            }
             if broken > 0 {
                 self.held.extend_from_slice(&rest[n - broken..n]);
                 self.held_at = self.here;
@@ -293,6 +310,10 @@ impl Rows {
         std::mem::swap(out, &mut self.screen.out);
     }
 }
+
+/// A longer run counts as several: rows that it scrolls off a painted screen end at the beginning of theirs, and whoever prints
+/// them has to hold those with one end together.
+const RUN: usize = 64 * crate::model::KIB;
 
 /// Breaks an escape sequence off.
 const CANCEL: u8 = 0x18;
