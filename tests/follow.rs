@@ -60,6 +60,7 @@ fn asking_later_gives_the_same() {
             from: "cli".into(),
             submit: true,
             echo: true,
+            at_enter: false,
             text,
             asked: None,
         };

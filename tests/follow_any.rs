@@ -18,10 +18,17 @@ use termalive::{
 #[derive(Clone, Debug)]
 enum Happens {
     Out(String),
-    In(&'static str, bool),
-    Typed,
+    In(Sent),
+    Typed(Step),
     Resize(u16, u16),
     Restart,
+}
+
+/// A text, whether the terminal echoes, and whether the program gets it with Enter alone.
+type Sent = (&'static str, bool, bool);
+
+fn sent() -> impl Strategy<Value = Sent> {
+    (prop::sample::select(vec!["say DONE", "hello", "x", "DONE", "hello\nDONE"]), any::<bool>(), any::<bool>())
 }
 
 fn output() -> impl Strategy<Value = Happens> {
@@ -49,9 +56,8 @@ fn output() -> impl Strategy<Value = Happens> {
 fn happens() -> impl Strategy<Value = Happens> {
     prop_oneof![
         8 => output(),
-        1 => (prop::sample::select(vec!["say DONE", "hello", "x", "DONE", "hello\nDONE"]), any::<bool>())
-            .prop_map(|(text, echo)| Happens::In(text, echo)),
-        1 => Just(Happens::Typed),
+        1 => sent().prop_map(Happens::In),
+        2 => prop::sample::select(vec![Step::Text, Step::Enter, Step::EnterDone, Step::Abandoned]).prop_map(Happens::Typed),
         1 => (20_u16..100, 2_u16..30).prop_map(|(cols, rows)| Happens::Resize(cols, rows)),
         1 => Just(Happens::Restart),
     ]
@@ -69,16 +75,19 @@ const OPTIONS: [&str; 9] = [
     "line DONE\nlines 3\n",
 ];
 
-fn case(options: &str, log: &[(u64, Happens)]) -> Case {
+fn case(options: &str, (text, echo, at_enter): Sent, log: &[(u64, Happens)]) -> Case {
     let mut case = cases(&format!("\n## any\n{options}")).remove(0);
+    if case.plan.from_turn {
+        case.push(stamp(0), &input(text, Some(1), echo, at_enter));
+    }
     let (mut now, mut run) = (0, 1);
     for (after, what) in log {
         now += after;
         let at = stamp(now);
         match what {
             Happens::Out(text) => case.push(at, &Event::Output(text.clone().into())),
-            Happens::In(text, echo) => case.push(at, &input(text, Some(now), *echo)),
-            Happens::Typed => case.push(at, &Event::Typed { of: Seq(1), step: Step::EnterDone, n: 1 }),
+            Happens::In((text, echo, at_enter)) => case.push(at, &input(text, Some(now), *echo, *at_enter)),
+            Happens::Typed(step) => case.push(at, &Event::Typed { of: Seq(1), step: *step, n: 1 }),
             Happens::Resize(cols, rows) => case.push(at, &Event::Resize(format!("{cols}x{rows}").parse().unwrap())),
             Happens::Restart => {
                 case.push(at, &Event::Exited { run, status: Status::Code(1), last: false });
@@ -147,9 +156,10 @@ proptest! {
     #[test]
     fn any_log_in_any_way(
         options in prop::sample::select(&OPTIONS[..]),
+        sent in sent(),
         log in prop::collection::vec((prop::sample::select(vec![0_u64, 0, 20, 150, 700, 1500]), happens()), 1..12),
     ) {
-        let mut case = case(options, &log);
+        let mut case = case(options, sent, &log);
         going_on(&case)?;
         let (frames, end) = case.read(None);
         let (often, often_end) = case.read(Some(13));

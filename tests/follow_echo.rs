@@ -95,7 +95,7 @@ fn recorded(cast: &str) -> scenario::Case {
         } else if text.starts_with("Write") {
             case.plan.start.seq = termalive::model::Seq(case.records.len() as u64 + 1);
             case.plan.after = case.plan.start;
-            case.push(scenario::stamp(last), &scenario::input(&text, Some(1), false));
+            case.push(scenario::stamp(last), &scenario::input(&text, Some(1), false, false));
         }
     }
     case.now = scenario::stamp(last + 60_000);

@@ -158,6 +158,14 @@ fn the_same_row_again_is_new() {
     let third: &[&[&str]] = &[&["DONE", "a", "DONE", "b", ">"], &["a", "DONE", "b", "DONE", ">"]];
     assert_eq!(frames(third), ["", "DONE"]);
     assert_eq!(whole_frames(third), ["DONE", ""]);
+    // Said again word for word: the old one has gone, and what stood below it has moved up.
+    assert_eq!(
+        whole_frames(&[
+            &["first", "a", "b", "c", "DONE", "again", "first", ">"],
+            &["again", "first", "a", "b", "c", "DONE", ">"]
+        ]),
+        ["a|b|c|DONE", ""]
+    );
     // Old ones move, in a frame that says that it is whole.
     assert_eq!(whole_frames(&[&["q", "DONE", ">"], &["DONE", "ask", ">"], &["x", "DONE", "ask"]]), ["ask", "x", ""]);
 }

@@ -123,6 +123,7 @@ mod tests {
             from: "cli".into(),
             submit: true,
             echo: false,
+            at_enter: false,
             text,
             asked: None,
         };

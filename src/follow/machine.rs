@@ -42,6 +42,8 @@ pub struct Follow {
     pub(super) rewrite: Rewrite,
     /// Of the send the reading starts from, until it is whole.
     pub(super) typing: Option<Typing>,
+    /// The program has nothing yet of the send the reading starts from: what it writes is printed, and is no answer.
+    pub(super) before_enter: bool,
     /// What stood on the row of the cursor at a start that is no turn's: printed before.
     pub(super) printed: Option<String>,
     /// Of the last record.
@@ -108,6 +110,7 @@ impl Follow {
             typed: TypedEcho::default(),
             rewrite: Rewrite::default(),
             typing: plan.from_turn.then(Typing::default),
+            before_enter: false,
             printed: None,
             anchor: Stamp::default(),
             started: None,
@@ -405,6 +408,7 @@ impl Follow {
             self.screen = Some(Rows::new(self.size));
         }
         self.fed = false;
+        self.before_enter = false;
         self.rewrite.new_rows();
         if let Some(stops) = &mut self.stops {
             stops.new_rows();

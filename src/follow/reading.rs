@@ -11,7 +11,7 @@ use super::{
     tail::after,
 };
 use crate::{
-    model::{Cursor, Event, InputText, Kind, LogTime, Record},
+    model::{Cursor, Event, InputText, Kind, LogTime, Record, Step},
     stop::{Fired, Prompt, StopSet},
     terminal::{Row, RowEvent},
     wire::Content,
@@ -91,6 +91,7 @@ impl Follow {
         if let Some(prompt) = &mut self.prompt {
             prompt.output(record.at.log);
         }
+        self.rewrite.output(record.at.log);
         let mut rows = Vec::new();
         self.feed(at, record.at.log, bytes, &mut rows);
         let fired = self.rows(rows, record.at.log, out);
@@ -232,7 +233,7 @@ impl Follow {
         if !known.is_empty() && new.is_empty() {
             return;
         }
-        self.answered |= !new.is_empty();
+        self.answered |= !new.is_empty() && !self.before_enter;
         let (seq, wall) = self.read;
         self.writer.row(row.end.max(self.floor), new, lf, seq, wall, out);
     }
@@ -258,6 +259,9 @@ impl Follow {
             Event::Input { turn, .. } if self.begun => {
                 self.turn = turn.or(self.turn);
                 self.note_send(event);
+            }
+            Event::Typed { of, step, .. } if Cursor::at(*of) == self.plan.start => {
+                self.note_step(*step, record.at.log, out)
             }
             _ => {}
         }
@@ -305,8 +309,9 @@ impl Follow {
         }
     }
 
-    /// The send the reading starts from tells what its echo is.
+    /// The send the reading starts from tells what its echo is, and whether the program gets it with Enter alone.
     fn note_send(&mut self, event: &Event) {
+        self.waits_for_enter(self.typing.is_some() && matches!(event, Event::Input { at_enter: true, .. }));
         let Some(typing) = &mut self.typing else { return };
         let hidden = matches!(event, Event::Input { text: InputText::Hidden { .. }, .. });
         let text = typing.event(event).pop();
@@ -316,6 +321,38 @@ impl Follow {
         }
         if hidden || text.is_some() {
             self.typing = None;
+        }
+    }
+
+    fn note_step(&mut self, step: Step, now: LogTime, out: &mut Vec<Frame>) {
+        match step {
+            Step::Enter if self.before_enter => self.enter(now, out),
+            Step::Abandoned => self.waits_for_enter(false),
+            Step::Text | Step::TextDone | Step::Enter | Step::EnterDone | Step::Answer => {}
+        }
+    }
+
+    /// What stands on the screen at `now` was there before the program had what was sent.
+    fn enter(&mut self, now: LogTime, out: &mut Vec<Frame>) {
+        let mut rows = Vec::new();
+        let standing = self.screen.as_mut().map_or_else(String::new, |screen| {
+            screen.all_old(&mut rows);
+            screen.open_text()
+        });
+        let mut rows = self.rewrite.rows(rows, now);
+        rows.extend(self.rewrite.enter());
+        let none = self.judge(rows, out);
+        debug_assert!(none.is_none(), "nothing is believed before Enter");
+        self.before_enter = false;
+        if let Some(stops) = &mut self.stops {
+            stops.enter(&standing);
+        }
+    }
+
+    fn waits_for_enter(&mut self, waits: bool) {
+        self.before_enter = waits;
+        if let Some(stops) = &mut self.stops {
+            stops.waits_for_enter(waits);
         }
     }
 }

@@ -52,6 +52,13 @@ impl Rewrite {
         self.turn = TurnText::new(input);
     }
 
+    /// Output came at `now`: what it wrote may not be judged before the screen is quiet.
+    pub(super) fn output(&mut self, now: LogTime) {
+        if let Some(burst) = &mut self.burst {
+            burst.last = now;
+        }
+    }
+
     /// Rows that came at `now`; returns those whose time has come.
     pub(super) fn rows(&mut self, rows: Vec<RowEvent>, now: LogTime) -> Rows {
         let mut out = Rows::new();
@@ -59,8 +66,7 @@ impl Rewrite {
             let row = match &event {
                 RowEvent::Wiped => {
                     out.extend(self.release());
-                    let burst = Burst { since: now, last: now, rows: Rows::new(), bytes: 0, first: None };
-                    self.burst = self.turn.as_ref().map(|_| burst);
+                    self.burst = self.turn.as_ref().map(|_| Burst::new(now, now));
                     continue;
                 }
                 RowEvent::Judged(row) | RowEvent::Final(row) => row,
@@ -109,6 +115,14 @@ impl Rewrite {
         new
     }
 
+    /// The program gets the turn's text: what it has written anew up to here was old, but it may not be through.
+    pub(super) fn enter(&mut self) -> Rows {
+        let goes_on = self.burst.as_ref().map(|burst| Burst::new(burst.since, burst.last));
+        let rows = self.release();
+        self.burst = goes_on;
+        rows
+    }
+
     /// Rows are numbered afresh.
     pub(super) fn new_rows(&mut self) {
         self.old.clear();
@@ -129,6 +143,12 @@ impl Rewrite {
         {
             self.old.remove(&id);
         }
+    }
+}
+
+impl Burst {
+    fn new(since: LogTime, last: LogTime) -> Burst {
+        Burst { since, last, rows: Rows::new(), bytes: 0, first: None }
     }
 }
 

@@ -167,6 +167,10 @@ pub enum Event {
         submit: bool,
         /// True when the terminal echoed (ECHO on) when it was typed.
         echo: bool,
+        /// True when the program gets all of it with the Enter that follows and nothing before: it was pasted in brackets, or is
+        /// a line that the terminal edits. What the program writes before that Enter is then no answer.
+        #[serde(default)]
+        at_enter: bool,
         /// What.
         text: InputText,
         /// Of an ask: when its reply is whole, as in the query of `…/turns/{n}`; so it is the same later.
@@ -396,6 +400,7 @@ mod tests {
                 from: "cli".into(),
                 submit: true,
                 echo: false,
+                at_enter: false,
                 text: InputText::Shown("hi".into()),
                 asked: Some("until=x".into()),
             },

@@ -52,6 +52,13 @@ pub struct Reading {
     pub bracketed: bool,
 }
 
+impl Reading {
+    /// The program gets nothing of this text before the Enter that follows it.
+    fn takes_with_enter(self, text: &[u8]) -> bool {
+        self.bracketed || (self.canonical && !text.iter().any(u8::is_ascii_control))
+    }
+}
+
 /// What the actor does next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Act {
@@ -122,6 +129,7 @@ struct Active {
     bytes: Bytes, // as typed
     hidden: bool,
     echo: bool,
+    at_enter: bool,
     turn: Option<u64>,
     seq: Option<Seq>,
     last: Seq,
@@ -169,7 +177,8 @@ impl Typist {
             Some(Step::TextDone) => Stage::Pause { until: None },
             Some(Step::Text | Step::Enter | Step::EnterDone | Step::Abandoned | Step::Answer) => return false,
         };
-        self.active = Some(Active { job, bytes, hidden: false, echo: false, turn, seq: Some(seq), last: seq, stage });
+        let (hidden, echo, at_enter, last) = (false, false, false, seq); // of a text that is announced already
+        self.active = Some(Active { job, bytes, hidden, echo, at_enter, turn, seq: Some(seq), last, stage });
         true
     }
 
@@ -221,6 +230,7 @@ impl Typist {
                 bytes: Bytes::new(),
                 hidden: false,
                 echo: false,
+                at_enter: false,
                 turn: None,
                 seq: None,
                 last,
@@ -260,6 +270,7 @@ impl Typist {
             typed.and_then(|bytes| if checked { check_lines(&bytes, reading).map(|()| bytes) } else { Ok(bytes) });
         active.hidden = reading.canonical && !reading.echo;
         active.echo = reading.echo;
+        active.at_enter = active.job.manner == Manner::Submit && reading.takes_with_enter(&active.job.text);
         (active.bytes, active.stage) = match typed {
             Ok(bytes) => (bytes.into(), Stage::Announce { part: 0 }),
             Err(why) => (why.into(), Stage::Refused),
@@ -352,6 +363,7 @@ impl Active {
             from: self.job.from.clone(),
             submit: self.job.manner == Manner::Submit,
             echo: self.echo,
+            at_enter: self.at_enter,
             text,
             asked: self.job.asked.clone().filter(|_| part == 0),
         }

@@ -151,6 +151,7 @@ mod tests {
             from: String::new(),
             submit: true,
             echo: true,
+            at_enter: false,
             text: InputText::Shown(RawString(text.into())),
             asked: None,
         }

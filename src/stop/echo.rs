@@ -31,6 +31,7 @@ use super::{
     inputs::{Text, Typing},
 };
 use crate::model::{Event, LogTime, Step};
+use crate::terminal::Above;
 use memchr::memmem;
 use std::{collections::BTreeMap, ops::Range, time::Duration};
 
@@ -73,8 +74,6 @@ pub(super) struct Masks {
     typing: Typing,
     /// After the row of this id, these go on.
     pending: BTreeMap<u64, Vec<Pending>>,
-    /// The row seen last, and the one seen before it.
-    latest: (u64, Option<u64>),
     /// Since when a text is being typed, if one is.
     busy: Option<LogTime>,
     /// The last text of `texts` is the one that may be replaced by a longer one.
@@ -136,7 +135,6 @@ impl Masks {
     /// Rows are numbered afresh.
     pub(super) fn new_rows(&mut self) {
         self.pending.clear();
-        self.latest = (0, None);
     }
 
     /// True while a text is being typed, so that its echo may stop anywhere for as long as it likes.
@@ -170,13 +168,13 @@ impl Masks {
     }
 
     /// What of this row is echo. `open`: the row may still change, so nothing is used up.
-    pub(super) fn row(&mut self, id: u64, text: &str, open: bool, now: LogTime) -> Masked {
+    pub(super) fn row(&mut self, id: u64, above: Option<Above>, text: &str, open: bool, now: LogTime) -> Masked {
         if self.texts.is_empty() {
             return Masked::default();
         }
         let row = FoldedRow::new(text);
         let busy = self.is_busy(now);
-        let before = self.before(id);
+        let before = above.map(|above| self.before(above)).unwrap_or_default();
         let mut next = Vec::new();
         let mut hidden = Vec::new();
         if row.head == row.text.len() {
@@ -207,15 +205,10 @@ impl Masks {
         Masked { hidden: merge(hidden), held }
     }
 
-    /// What goes on in this row: from the one above, which has the id before, or was seen just before (a screen program's
-    /// row keeps its id when it is painted over, so ids need not be in order).
-    fn before(&mut self, id: u64) -> Vec<Pending> {
-        if self.latest.0 != id {
-            self.latest = (id, Some(self.latest.0));
-        }
-        let rows = [id.checked_sub(1), self.latest.1];
-        let pending = rows.into_iter().flatten().filter_map(|row| self.pending.get(&row)).flatten().copied();
-        let mut before: Vec<Pending> = pending.collect();
+    /// What goes on below this row.
+    fn before(&self, Above { id, blanks }: Above) -> Vec<Pending> {
+        let pending = self.pending.get(&id).into_iter().flatten().copied();
+        let mut before: Vec<Pending> = pending.filter(|pending| blanks <= pending.blanks).collect();
         before.sort_unstable();
         before.dedup();
         before

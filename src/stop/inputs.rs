@@ -128,6 +128,7 @@ mod tests {
             from: "cli".into(),
             submit,
             echo: true,
+            at_enter: false,
             text,
             asked: None,
         }

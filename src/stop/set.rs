@@ -52,6 +52,8 @@ pub struct StopSet {
     first_until: Option<LogTime>,
     cut: Option<Cut>,
     doubt: Option<Doubt>,
+    /// The program hasn't got what was sent: rows are no answer.
+    before_enter: bool,
 }
 
 /// What stood on the row of the cursor at the start: old.
@@ -96,6 +98,7 @@ impl StopSet {
             first_until,
             cut: None,
             doubt: None,
+            before_enter: false,
             conditions,
         }
     }
@@ -116,6 +119,18 @@ impl StopSet {
         self.standing = Standing { text: String::new(), row: None };
         self.cut = None;
         self.doubt = None;
+        self.before_enter = false;
+    }
+
+    /// Whether rows are no answer yet, as the program gets what is being typed with the Enter that follows.
+    pub fn waits_for_enter(&mut self, waits: bool) {
+        self.before_enter = waits;
+    }
+
+    /// It gets it now; `standing`: what stands on the row of the cursor.
+    pub fn enter(&mut self, standing: &str) {
+        self.before_enter = false;
+        self.standing = Standing { text: standing.to_owned(), row: None };
     }
 
     /// Something other than output happened.
@@ -133,11 +148,15 @@ impl StopSet {
         if !self.wants_rows() {
             return None;
         }
+        if self.before_enter {
+            self.masks.row(row.id, row.above, &row.text, !is_final, now); // its echo may have begun
+            return None;
+        }
         let old = self.standing.of(row)?;
         if row.more || self.cut.is_some() {
             return self.part(row, is_final, old, now);
         }
-        let Masked { mut hidden, held } = self.masks.row(row.id, &row.text, !is_final, now);
+        let Masked { mut hidden, held } = self.masks.row(row.id, row.above, &row.text, !is_final, now);
         hide(&mut hidden, old);
         let sure = held.clone().map(|held| {
             let mut sure = hidden.clone();
@@ -229,7 +248,7 @@ impl StopSet {
         let mut cut =
             cut.unwrap_or_else(|| Cut { search: CutRow::new(&self.conditions.patterns), kept: String::new() });
         let text = format!("{}{}", cut.kept, row.text);
-        let mut hidden = self.masks.row(row.id, &text, row.more || !is_final, now).hidden;
+        let mut hidden = self.masks.row(row.id, row.above, &text, row.more || !is_final, now).hidden;
         hide(&mut hidden, old);
         self.is_output(&text, &hidden);
         let upto = if row.more { self.safe_cut(&text, &hidden) } else { text.len() };

@@ -4,7 +4,8 @@
 //! those of the last look (`seen`). Called by `handler` before anything is moved or wiped.
 
 use super::{
-    seen::{self, Kind, Look, Now, Seen, fresh},
+    Above,
+    seen::{self, Kind, Left, Look, Now, Place, Seen, fresh},
     text::{blank, push_cells, push_lines, text_hash, wraps},
 };
 use crate::model::LogTime;
@@ -17,14 +18,21 @@ use std::{ops::Range, time::Duration};
 /// A row that is to be handed out.
 pub(super) struct Out {
     pub(super) id: u64,
+    pub(super) above: Option<Above>,
     pub(super) text: String,
     /// It goes on in the next one.
     pub(super) more: bool,
 }
 
 impl Out {
-    pub(super) fn row(id: u64, text: String) -> Out {
-        Out { id, text, more: false }
+    /// A row below another one.
+    pub(super) fn below(above: Option<Above>, id: u64, text: String) -> Out {
+        Out { id, above, text, more: false }
+    }
+
+    /// The next row of a program that goes forward, where rows are numbered in order.
+    pub(super) fn next(id: u64, text: String) -> Out {
+        Out::below(id.checked_sub(1).map(|id| Above { id, blanks: 0 }), id, text)
     }
 }
 
@@ -32,11 +40,14 @@ impl Out {
 #[derive(Clone, Debug)]
 pub(super) struct Frames {
     seen: Vec<Seen>,
+    left: Left,
     /// How many lines have scrolled off: a line's number for `seen` is this plus its place on the screen.
     base: i64,
     lines: Vec<Line>,
     /// Something was written since the last look.
     pub(super) written: bool,
+    /// The last row that has scrolled off: its number and where it ended.
+    off: Option<(u64, i64)>,
     /// What has scrolled off of the row at the top.
     head: Option<Head>,
     /// The last row that scrolled off was handed out (blank ones after it are, too).
@@ -77,9 +88,11 @@ impl Frames {
     pub(super) fn blank(lines: usize) -> Frames {
         Frames {
             seen: Vec::new(),
+            left: Left::default(),
             base: 0,
             lines: vec![Line { written: false, stale: true }; lines],
             written: false,
+            off: None,
             head: None,
             handed: false,
             printed: None,
@@ -145,8 +158,15 @@ impl Frames {
         self.lines.fill(Line::default());
         let (base, lines) = (self.base, grid.screen_lines() as i64);
         let is_blank = |line: i64| (base..base + lines).contains(&line) && blank(grid, (line - base) as i32);
-        let news = seen::update(&mut self.seen, &now, look, is_blank, ids);
-        news.into_iter().map(|i| Out::row(self.seen[i].id, self.text(grid, &self.seen[i]))).collect()
+        let news = seen::update(&mut self.seen, &mut self.left, &now, look, is_blank, ids);
+        news.into_iter().map(|i| self.out(grid, i)).collect()
+    }
+
+    /// A row that stands there.
+    fn out(&self, grid: &Grid<Cell>, i: usize) -> Out {
+        let row = &self.seen[i];
+        let above = self.seen[..i].iter().rev().find(|s| s.here()).map(|s| (s.id, s.line + s.height)).or(self.off);
+        Out::below(above.map(|above| gap(above, row.line)), row.id, self.text(grid, row))
     }
 
     /// The screen has been quiet: cleared rows aren't waited for any longer.
@@ -193,29 +213,32 @@ impl Frames {
                 push_cells(grid, line, grid.columns(), &mut head.text);
                 if head.text.len() >= HEAD_CUT {
                     let id = *head.id.get_or_insert_with(|| fresh(ids));
-                    out.push(Out { id, text: std::mem::take(&mut head.text), more: true });
+                    let above = self.off.map(|off| gap(off, head.first));
+                    out.push(Out { more: true, ..Out::below(above, id, std::mem::take(&mut head.text)) });
                 }
                 self.head = Some(head);
                 continue;
             }
             push_lines(grid, line, line, usize::MAX, &mut head.text);
             head.text.truncate(head.text.trim_end_matches(' ').len());
+            let above = self.off.map(|off| gap(off, head.first));
             match head.id {
                 Some(id) => {
                     self.seen.retain(|s| s.id != id);
-                    out.push(Out::row(id, head.text));
+                    self.off = Some((id, first + 1));
+                    out.push(Out::below(above, id, head.text));
                 }
-                None => out.extend(self.leave(head.first, head.text, ids)),
+                None => out.extend(self.leave((head.first, first), above, head.text, ids)),
             }
         }
         out
     }
 
-    /// The row that began on line `first` has left the screen.
-    fn leave(&mut self, first: i64, text: String, ids: &mut u64) -> Option<Out> {
+    /// The row on lines `first ..= last` has left the screen.
+    fn leave(&mut self, (first, last): (i64, i64), above: Option<Above>, text: String, ids: &mut u64) -> Option<Out> {
         self.handed |= self.printed.take_if(|end| *end <= first).is_some();
         if text.is_empty() {
-            return self.handed.then(|| Out::row(fresh(ids), text));
+            return self.handed.then(|| Out::below(above, fresh(ids), text));
         }
         let hash = (!self.seen.is_empty()).then(|| text_hash(&text));
         let here = self.seen.iter().position(|s| s.line == first && Some(s.hash) == hash);
@@ -228,7 +251,8 @@ impl Frames {
         };
         self.handed = !done;
         self.seen.retain(|s| s.here() || s.id != id);
-        (!done).then(|| Out::row(id, text))
+        self.off = Some((id, last + 1));
+        (!done).then(|| Out::below(above, id, text))
     }
 
     /// The screen is about to be cleared; returns the rows that have stood long enough to be final.
@@ -239,7 +263,7 @@ impl Frames {
             let lines = (row.line - self.base) as usize..(row.line - self.base + row.height) as usize;
             let as_seen = row.kind == Kind::Here && self.lines.get(lines).is_some_and(|l| l.iter().all(|l| !l.stale));
             if as_seen && !row.done && at >= row.since.after(STOOD) {
-                out.push(Out::row(row.id, self.text(grid, row)));
+                out.push(self.out(grid, i));
                 self.seen[i].done = true;
             }
         }
@@ -264,10 +288,10 @@ impl Frames {
                 continue;
             }
             for _ in next_line.unwrap_or(row.line)..row.line {
-                out.push(Out::row(fresh(ids), String::new()));
+                out.push(Out::below(None, fresh(ids), String::new()));
             }
             next_line = Some(row.line + row.height);
-            out.push(Out::row(row.id, self.text(grid, row)));
+            out.push(self.out(grid, i));
             self.seen[i].done = true;
         }
         out
@@ -277,11 +301,15 @@ impl Frames {
     pub(super) fn resized(&mut self, grid: &Grid<Cell>, pushed: i32, at: LogTime, ids: &mut u64) -> Vec<Out> {
         let out = self.lines_off(grid, -pushed..0, ids);
         let head = self.head.take();
-        let before = std::mem::replace(self, Frames { head, ..Frames::blank(grid.screen_lines()) }).seen;
+        let left = std::mem::take(&mut self.left);
+        let before = std::mem::replace(self, Frames { head, left, ..Frames::blank(grid.screen_lines()) }).seen;
         let before: Vec<Seen> = before.into_iter().filter(Seen::here).collect();
         let now = self.now(grid);
-        let hashes = |rows: &mut dyn Iterator<Item = u64>| rows.collect::<Vec<_>>();
-        let pairs = seen::align(&hashes(&mut before.iter().map(|s| s.hash)), &hashes(&mut now.iter().map(|n| n.hash)));
+        let pairs = seen::align(
+            &before.iter().map(Place::of_seen).collect::<Vec<_>>(),
+            &now.iter().map(Place::of_row).collect::<Vec<_>>(),
+            |_, _| true,
+        );
         let mut near = None;
         for (pair, Now { hash, line, height }) in pairs.into_iter().zip(now) {
             near = pair.or(near.map(|i: usize| (i + 1).min(before.len() - 1))).or((!before.is_empty()).then_some(0));
@@ -334,6 +362,11 @@ impl Frames {
         push_lines(grid, first, last, usize::MAX, text);
         text.truncate(text.trim_end_matches(' ').len());
     }
+}
+
+/// A row that begins on `line`, below the one that ended before `end`.
+fn gap((id, end): (u64, i64), line: i64) -> Above {
+    Above { id, blanks: usize::try_from(line - end).unwrap_or(0) }
 }
 
 /// The last line of the row that begins on a line.

@@ -32,6 +32,8 @@ pub struct Row {
     /// row of a painted screen that is rewritten in place or moves. No two final rows have the same (parts of one row do);
     /// rising for a program that goes forward, in no order for one that paints.
     pub id: u64,
+    /// What stands right above it, where that is known.
+    pub above: Option<Above>,
     /// Its text. At most [`ROW_CUT`] bytes; a longer row comes in parts, `more` set on all but the last.
     pub text: String,
     /// How many of the removed blanks stand before the cursor, which is in this row: a prompt's `$ `. Of judged rows only.
@@ -41,6 +43,15 @@ pub struct Row {
     /// The place just after the byte that made it final (or after the last byte fed, for a judged row): rising from row to
     /// row. A reader that printed this row goes on here. Rows that are final by the same bytes have the same end.
     pub end: Cursor,
+}
+
+/// The row above another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Above {
+    /// Its number.
+    pub id: u64,
+    /// Blank lines between the two that aren't rows of this reading.
+    pub blanks: usize,
 }
 
 /// A row longer than this is handed out in parts. 1 MiB: the longest row that anyone prints on purpose.

@@ -64,6 +64,15 @@ impl Rows {
         self.screen.baseline();
     }
 
+    /// What stands on a painted screen is looked at once more, and is old from here on. Of a program that goes forward nothing
+    /// but the row of the cursor isn't, and that stays open.
+    pub fn all_old(&mut self, out: &mut Vec<RowEvent>) {
+        std::mem::swap(out, &mut self.screen.out);
+        self.catch_up();
+        self.screen.all_old(self.here);
+        std::mem::swap(out, &mut self.screen.out);
+    }
+
     /// Where the cursor stands at the beginning of a line of the main screen, what stands from there on isn't looked at any more:
     /// a line editor that has lost count of its lines leaves some of them behind.
     pub fn clear_below(&mut self) {

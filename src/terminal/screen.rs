@@ -157,7 +157,7 @@ impl Screen {
         let id = std::mem::replace(&mut row.id, fresh(&mut self.ids));
         self.change();
         self.printed = true;
-        self.hand_out(RowEvent::Final, Out::row(id, text), end);
+        self.hand_out(RowEvent::Final, Out::next(id, text), end);
     }
 
     /// The emulator has seen lines that were final before; returns when something changed last.
@@ -179,13 +179,13 @@ impl Screen {
     }
 
     fn hand_out_before(&mut self, event: fn(Row) -> RowEvent, row: Out, blanks: usize, end: Cursor) {
-        let Out { id, mut text, more } = row;
+        let Out { id, above, mut text, more } = row;
         while text.len() > ROW_CUT {
             let rest = text.split_off(boundary(&text, ROW_CUT));
-            self.out.push(event(Row { id, text, blanks: 0, more: true, end }));
+            self.out.push(event(Row { id, above, text, blanks: 0, more: true, end }));
             text = rest;
         }
-        self.out.push(event(Row { id, text, blanks, more, end }));
+        self.out.push(event(Row { id, above, text, blanks, more, end }));
     }
 
     /// What is about to be rewritten is looked at, or has stood; not in the middle of a synchronized update.
@@ -204,7 +204,7 @@ impl Screen {
         let grid = self.term.grid();
         let look = Look { at: self.now, changed: self.changed.unwrap_or(self.now), whole };
         let judged = match &mut self.flow {
-            Flow::Forward(row) => row.judge(grid).map(|text| Out::row(row.id, text)).into_iter().collect(),
+            Flow::Forward(row) => row.judge(grid).map(|text| Out::next(row.id, text)).into_iter().collect(),
             Flow::Frames(frames) => frames.look(grid, look, &mut self.ids),
         };
         let open = if judged.is_empty() { String::new() } else { self.open_text() };
@@ -268,6 +268,14 @@ impl Screen {
         } else {
             Flow::Frames(Frames::stands(grid, None, false, self.now, &mut self.ids))
         };
+    }
+
+    /// See [`super::Rows::all_old`].
+    pub(super) fn all_old(&mut self, end: Cursor) {
+        self.look_at(end, true);
+        if let Flow::Frames(frames) = &mut self.flow {
+            frames.all_done();
+        }
     }
 
     /// See [`super::Rows::clear_below`].
@@ -337,7 +345,7 @@ impl Screen {
             Flow::Forward(row) => {
                 let text = row.text(grid, row.bottom);
                 row.old = true;
-                if text.is_empty() { Vec::new() } else { vec![Out::row(row.id, text)] }
+                if text.is_empty() { Vec::new() } else { vec![Out::next(row.id, text)] }
             }
         }
     }
@@ -420,7 +428,8 @@ impl Screen {
         let Flow::Forward(row) = &mut self.flow else { return None };
         let text = row.cut()?;
         let rest = row.text(self.term.grid(), row.bottom).len();
-        Some((Row { id: row.id, text, blanks: 0, more: true, end: Cursor::default() }, rest))
+        let Out { id, above, text, .. } = Out::next(row.id, text);
+        Some((Row { id, above, text, blanks: 0, more: true, end: Cursor::default() }, rest))
     }
 
     /// The row that the cursor has left is final, and blank ones up to line `to`, where the next begins.
@@ -429,10 +438,10 @@ impl Screen {
         let text = row.text(self.term.grid(), line);
         let id = row.id;
         self.printed = true;
-        self.hand_out(RowEvent::Final, Out::row(id, text), end);
+        self.hand_out(RowEvent::Final, Out::next(id, text), end);
         for _ in line + 1..to {
             let id = fresh(&mut self.ids);
-            self.hand_out(RowEvent::Final, Out::row(id, String::new()), end);
+            self.hand_out(RowEvent::Final, Out::next(id, String::new()), end);
         }
         self.flow = Flow::Forward(Forward::begin(fresh(&mut self.ids), to));
         self.pen = (to, 0);

@@ -6,7 +6,8 @@
 
 use super::SETTLE;
 use crate::model::LogTime;
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::time::Duration;
 
 /// A row that has been looked at.
@@ -76,6 +77,24 @@ impl Seen {
     }
 }
 
+/// Texts of rows that have gone while others moved up, by their hashes: what a program that scrolls back can show again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    hashes: VecDeque<u64>,
+}
+
+/// How many of them are remembered. 1,024: forty screens of the usual height.
+const LEFT_MAX: usize = 1024;
+
+impl Left {
+    fn note(&mut self, hash: u64) {
+        self.hashes.push_back(hash);
+        if self.hashes.len() > LEFT_MAX {
+            self.hashes.pop_front();
+        }
+    }
+}
+
 /// When the screen is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -111,12 +130,18 @@ const PAIRS_MAX: usize = 1 << 16;
 /// `blank` tells whether nothing stands on a line now.
 pub(super) fn update(
     seen: &mut Vec<Seen>,
+    left: &mut Left,
     now: &[Now],
     look: Look,
     blank: impl Fn(i64) -> bool,
     ids: &mut u64,
 ) -> Vec<usize> {
-    let pairs = pair(seen, now);
+    let pairs = pair(seen, left, now);
+    if pairs.iter().zip(now).any(|(p, n)| p.is_some_and(|i| n.line < seen[i].line)) {
+        let stay: HashSet<usize> = pairs.iter().flatten().copied().collect();
+        let gone = seen.iter().enumerate().filter(|(i, row)| row.here() && !stay.contains(i));
+        gone.for_each(|(_, row)| left.note(row.hash));
+    }
     let double = |hash: u64| pairs.iter().zip(now).any(|(p, n)| n.hash == hash && p.is_some_and(|i| seen[i].here()));
     let (mut next, mut news): (Vec<Seen>, Vec<i64>) = (Vec::with_capacity(now.len()), Vec::new());
     let scrolled = pairs.iter().zip(now).find_map(|(p, n)| p.map(|i| (i, n))).filter(|(i, n)| n.line < seen[*i].line);
@@ -232,35 +257,67 @@ fn settle_doubles(rows: &mut Vec<Seen>, look: Look, news: &mut Vec<i64>) {
 
 /// For each row on the screen the place in `seen` of the row it is. First among those that stood there; then, between two of
 /// those, among those that have gone.
-fn pair(seen: &[Seen], now: &[Now]) -> Vec<Option<usize>> {
-    let hashes: Vec<u64> = now.iter().map(|n| n.hash).collect();
+fn pair(seen: &[Seen], left: &Left, now: &[Now]) -> Vec<Option<usize>> {
+    let rows: Vec<Place> = now.iter().map(Place::of_row).collect();
     let here: Vec<usize> = (0..seen.len()).filter(|i| seen[*i].here()).collect();
-    let old: Vec<u64> = here.iter().map(|i| seen[*i].hash).collect();
-    let mut pairs: Vec<Option<usize>> = align(&old, &hashes).into_iter().map(|p| p.map(|i| here[i])).collect();
+    let old: Vec<Place> = here.iter().map(|i| Place::of_seen(&seen[*i])).collect();
+    let mut pairs: Vec<Option<usize>> = moved(&old, &rows, left).into_iter().map(|p| p.map(|i| here[i])).collect();
     if here.len() == seen.len() || pairs.iter().all(Option::is_some) {
         return pairs;
     }
+    between(&mut pairs, |gap, after, before, pairs| come_back(seen, (after, before), &rows[gap], pairs));
+    pairs
+}
+
+/// Calls `fill` for each stretch of rows without a pair: where it is, the pairs after which and before which it is, the stretch.
+fn between(
+    pairs: &mut [Option<usize>],
+    mut fill: impl FnMut(Range<usize>, Option<usize>, Option<usize>, &mut [Option<usize>]),
+) {
     let mut j = 0;
-    while j < now.len() {
+    while j < pairs.len() {
         if pairs[j].is_some() {
             j += 1;
             continue;
         }
-        let end = (j..now.len()).find(|j| pairs[*j].is_some()).unwrap_or(now.len());
+        let end = (j..pairs.len()).find(|j| pairs[*j].is_some()).unwrap_or(pairs.len());
         let after = j.checked_sub(1).and_then(|j| pairs[j]);
         let before = pairs.get(end).copied().flatten();
-        come_back(seen, (after, before), &hashes[j..end], &mut pairs[j..end]);
+        fill(j..end, after, before, &mut pairs[j..end]);
         j = end;
     }
-    pairs
+}
+
+/// For each of `new` the place in `old` of the row it is. As many as can be, unless that takes a part of a transcript that is
+/// said again, word for word, for the old one moved down: a transcript grows at its end, so a row that would be new above what
+/// has moved down must be one that had `left`, and not one which stood below and can have moved up.
+fn moved(old: &[Place], new: &[Place], left: &Left) -> Vec<Option<usize>> {
+    let most = align(old, new, |_, _| true);
+    let last_down = most.iter().zip(new).rposition(|(p, n)| p.is_some_and(|i| n.line > old[i].line));
+    let Some(last_down) = last_down else { return most };
+    let mut up = align(old, new, |a, b| b.line <= a.line);
+    if !(0..last_down).any(|j| up[j].is_some() && most[j].is_none() && !left.hashes.contains(&new[j].hash)) {
+        return most;
+    }
+    between(&mut up, |gap, after, before, pairs| {
+        let low = after.map_or(0, |i| i + 1);
+        let rest = align(&old[low..before.unwrap_or(old.len())], &new[gap], |_, _| true);
+        pairs.iter_mut().zip(rest).for_each(|(pair, i)| *pair = i.map(|i| low + i));
+    });
+    up
 }
 
 /// Rows that have come back between two that stand (places in `seen`): next to one of these as before, or where the screen
 /// was cleared.
-fn come_back(seen: &[Seen], (after, before): (Option<usize>, Option<usize>), now: &[u64], pairs: &mut [Option<usize>]) {
+fn come_back(
+    seen: &[Seen],
+    (after, before): (Option<usize>, Option<usize>),
+    now: &[Place],
+    pairs: &mut [Option<usize>],
+) {
     let (mut low, mut high) = (after.map_or(0, |i| i + 1), before.unwrap_or(seen.len()));
     let (mut first, mut end) = (0, now.len());
-    let same = |i: usize, j: usize| !seen[i].here() && seen[i].hash == now[j];
+    let same = |i: usize, j: usize| !seen[i].here() && seen[i].hash == now[j].hash;
     while after.is_some() && low < high && first < end && same(low, first) {
         pairs[first] = Some(low);
         (low, first) = (low + 1, first + 1);
@@ -271,8 +328,8 @@ fn come_back(seen: &[Seen], (after, before): (Option<usize>, Option<usize>), now
     }
     let cleared = |i: &usize| matches!(seen[*i].kind, Kind::Gone(Gone { how: How::Cleared, .. }));
     let cleared: Vec<usize> = (low..high).filter(cleared).collect();
-    let old: Vec<u64> = cleared.iter().map(|i| seen[*i].hash).collect();
-    for (pair, i) in pairs[first..end].iter_mut().zip(align(&old, &now[first..end])) {
+    let old: Vec<Place> = cleared.iter().map(|i| Place::of_seen(&seen[*i])).collect();
+    for (pair, i) in pairs[first..end].iter_mut().zip(align(&old, &now[first..end], |_, _| true)) {
         *pair = i.map(|i| cleared[i]);
     }
 }
@@ -283,23 +340,41 @@ pub(super) fn fresh(ids: &mut u64) -> u64 {
     *ids - 1
 }
 
-/// For each of `new` the place in `old` of the row it is, both in order: a longest common subsequence.
-pub(super) fn align(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
+/// A row's text and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    hash: u64,
+    line: i64,
+}
+
+impl Place {
+    pub(super) fn of_seen(row: &Seen) -> Place {
+        Place { hash: row.hash, line: row.line }
+    }
+
+    pub(super) fn of_row(row: &Now) -> Place {
+        Place { hash: row.hash, line: row.line }
+    }
+}
+
+/// For each of `new` the place in `old` of a row with the same text which it `can` be, both in order: a longest common subsequence.
+pub(super) fn align(old: &[Place], new: &[Place], can: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
+    let same = |a: &Place, b: &Place| a.hash == b.hash && can(a, b);
+    let head = old.iter().zip(new).take_while(|(a, b)| same(a, b)).count();
+    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| same(a, b)).count();
     let (middle_old, middle_new) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
     let mut pairs: Vec<Option<usize>> = (0..head).map(Some).collect();
     let middle = if middle_old.len() * middle_new.len() <= PAIRS_MAX {
-        common(middle_old, middle_new)
+        common(middle_old, middle_new, same)
     } else {
-        greedy(middle_old, middle_new)
+        greedy(middle_old, middle_new, same)
     };
     pairs.extend(middle.into_iter().map(|p| p.map(|i| i + head)));
     pairs.extend((old.len() - tail..old.len()).map(Some));
     pairs
 }
 
-fn common(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
+fn common(old: &[Place], new: &[Place], same: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
     if old.is_empty() || new.is_empty() {
         return vec![None; new.len()];
     }
@@ -307,7 +382,7 @@ fn common(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
     let mut best = vec![0u16; (old.len() + 1) * width];
     for i in (0..old.len()).rev() {
         for j in (0..new.len()).rev() {
-            best[i * width + j] = if old[i] == new[j] {
+            best[i * width + j] = if same(&old[i], &new[j]) {
                 best[(i + 1) * width + j + 1] + 1
             } else {
                 best[(i + 1) * width + j].max(best[i * width + j + 1])
@@ -316,7 +391,7 @@ fn common(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
     }
     let (mut i, mut j, mut pairs) = (0, 0, vec![None; new.len()]);
     while i < old.len() && j < new.len() {
-        if old[i] == new[j] {
+        if same(&old[i], &new[j]) {
             pairs[j] = Some(i);
             (i, j) = (i + 1, j + 1);
         } else if best[(i + 1) * width + j] >= best[i * width + j + 1] {
@@ -328,14 +403,14 @@ fn common(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
     pairs
 }
 
-fn greedy(old: &[u64], new: &[u64]) -> Vec<Option<usize>> {
+fn greedy(old: &[Place], new: &[Place], same: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
     let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
-    for (i, hash) in old.iter().enumerate() {
-        places.entry(*hash).or_default().push(i);
+    for (i, row) in old.iter().enumerate() {
+        places.entry(row.hash).or_default().push(i);
     }
     let mut from = 0;
-    let next = |hash: &u64| {
-        let i = *places.get(hash)?.iter().find(|i| **i >= from)?;
+    let next = |row: &Place| {
+        let i = *places.get(&row.hash)?.iter().find(|i| **i >= from && same(&old[**i], row))?;
         from = i + 1;
         Some(i)
     };

@@ -150,11 +150,12 @@ impl Case {
                 return;
             }
             "out" => Event::Output(unescape_bytes(rest).into()),
-            "in" => input(rest, Some(last + 1), true),
-            "quiet" => input(rest, Some(last + 1), false),
-            "key" => input(rest, None, true),
-            "hidden" => match input("", Some(last + 1), false) {
-                Event::Input { turn, part, key, digest, from, submit, echo, asked, .. } => Event::Input {
+            "in" => input(rest, Some(last + 1), true, false),
+            "quiet" => input(rest, Some(last + 1), false, false),
+            "key" => input(rest, None, true, false),
+            "hidden" => match input("", Some(last + 1), false, false) {
+                Event::Input { turn, part, key, digest, from, submit, echo, at_enter, asked, .. } => Event::Input {
+                    at_enter,
                     asked,
                     turn,
                     part,
@@ -168,6 +169,10 @@ impl Case {
                 other => other,
             },
             "typed" => Event::Typed { of: Seq(self.records.len() as u64), step: Step::EnterDone, n: 1 },
+            "paste" => input(rest, Some(last + 1), false, true),
+            "line" => input(rest, Some(last + 1), true, true),
+            "enter" => Event::Typed { of: self.sent(), step: Step::Enter, n: 0 },
+            "abandoned" => Event::Typed { of: self.sent(), step: Step::Abandoned, n: 1 },
             "typing" => Event::Typed { of: Seq(self.records.len() as u64), step: Step::Text, n: 0 },
             "resize" => Event::Resize(rest.parse().unwrap()),
             "start" => Event::Starting { run: number() as u32, size: self.plan.size },
@@ -181,6 +186,12 @@ impl Case {
             _ => panic!("no such record: {kind}"),
         };
         self.push(stamp(ms), &event);
+    }
+
+    /// The last input.
+    fn sent(&self) -> Seq {
+        let inputs = self.records.iter().filter(|r| r.event().is_ok_and(|e| matches!(e, Event::Input { .. })));
+        inputs.last().unwrap().seq
     }
 
     fn run(&self) -> u32 {
@@ -202,7 +213,7 @@ impl Case {
     }
 }
 
-pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
+pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool, at_enter: bool) -> Event {
     let text = InputText::Shown(unescape(text).as_str().into());
     Event::Input {
         turn,
@@ -212,6 +223,7 @@ pub(crate) fn input(text: &str, turn: Option<u64>, echo: bool) -> Event {
         from: "cli".into(),
         submit: turn.is_some(),
         echo,
+        at_enter,
         text,
         asked: None,
     }

@@ -18,7 +18,21 @@ fn output(seq: u64, text: &str) -> Record {
 
 fn input(seq: u64, turn: Option<u64>, part: (u16, u16), text: InputText) -> Record {
     let from = "cli".into();
-    record(seq, &Event::Input { turn, part, key: None, digest: 0, from, submit: true, echo: true, text, asked: None })
+    record(
+        seq,
+        &Event::Input {
+            turn,
+            part,
+            key: None,
+            digest: 0,
+            from,
+            submit: true,
+            echo: true,
+            at_enter: false,
+            text,
+            asked: None,
+        },
+    )
 }
 
 fn begin(seq: u64) -> Begin {

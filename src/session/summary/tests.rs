@@ -20,6 +20,7 @@ fn input(turn: Option<u64>) -> Event {
         from: "cli".into(),
         submit: turn.is_some(),
         echo: true,
+        at_enter: false,
         text,
         asked: None,
     }

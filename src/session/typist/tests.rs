@@ -65,6 +65,28 @@ fn a_submitted_text_is_recorded_marked_typed_and_confirmed() {
 }
 
 #[test]
+fn the_log_says_where_a_program_gets_nothing_before_enter() {
+    let cooked = Reading { echo: true, canonical: true, bracketed: false };
+    let pastes = Reading { bracketed: true, ..RAW };
+    for (reading, manner, text, at_enter) in [
+        (pastes, Manner::Submit, "one\ntwo", true),
+        (cooked, Manner::Submit, "one line", true),
+        (cooked, Manner::Submit, "one\ntwo", false),
+        (cooked, Manner::Submit, "\u{4}", false),
+        (RAW, Manner::Submit, "y", false),
+        (pastes, Manner::Paste, "one line", false),
+        (cooked, Manner::Verbatim, "one line", false),
+    ] {
+        let mut typist = typist();
+        typist.push(job(1, text.as_bytes(), manner)).unwrap();
+        assert_eq!(typist.next(LogTime(0)), Act::Begin);
+        typist.begin(reading, Ok(text.into()));
+        let Act::Record(Event::Input { at_enter: told, .. }) = typist.next(LogTime(0)) else { panic!("no input") };
+        assert_eq!(told, at_enter, "{text:?} {manner:?} {reading:?}");
+    }
+}
+
+#[test]
 fn texts_never_interleave_and_turns_count_submitted_ones() {
     let mut typist = typist();
     for (ticket, manner) in [(1, Manner::Paste), (2, Manner::Submit), (3, Manner::Verbatim), (4, Manner::Submit)] {
