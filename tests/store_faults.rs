@@ -108,6 +108,27 @@ fn an_old_segment_is_closed_and_a_lost_index_is_made_again() {
     assert!(fs::read_to_string(segment(state.path(), 1).join("index.json")).unwrap().contains("sessions"));
 }
 
+/// For the memory that it takes while it is open.
+#[test]
+fn a_large_newest_segment_is_closed_when_nothing_is_written() {
+    let state = tempfile::tempdir().unwrap();
+    let log = open(state.path(), &Options { cache_bytes: 2 * MIB as u64, ..small() });
+    let mut dice = Dice(7);
+    log.append(&[(id(1), record(1, "x"))]).unwrap();
+    log.rest();
+    assert_eq!(log.stats().segments, 1, "a small one stays");
+    for seq in 2..=1000 {
+        log.append(&[(id(1), record(seq, dice.noise(3840)))]).unwrap();
+    }
+    log.rest();
+    log.rest();
+    assert_eq!(log.stats().segments, 2);
+    log.append(&[(id(1), record(1001, "y"))]).unwrap();
+    assert_eq!(seqs(&log), (1..=1001).collect::<Vec<_>>());
+    drop(log);
+    assert_eq!(seqs(&open(state.path(), &small())), (1..=1001).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_damaged_closed_segment_is_put_aside_and_its_numbers_stay_used() {
     let state = tempfile::tempdir().unwrap();

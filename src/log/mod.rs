@@ -51,6 +51,8 @@ pub trait EventLog: Send + Sync {
     fn append(&self, batch: &[(SessionId, Record)]) -> Result<(), StoreDown>;
     /// What was appended survives a power loss when this returns.
     fn sync(&self) -> Result<(), StoreDown>;
+    /// Nothing is written for a while: what the store keeps in memory of the newest records can go.
+    fn rest(&self) {}
     /// Records from `from` on, at most about `budget` bytes (see [`cost`]), at least one if there is one.
     fn read(&self, id: SessionId, from: Seq, budget: usize) -> Result<Vec<Record>, StoreDown>;
     /// The last record's number.

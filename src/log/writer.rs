@@ -425,6 +425,9 @@ impl Work {
         }
         if any && (self.cooling.is_empty() || now - self.cooled >= self.options.idle_after) {
             self.cooled = now;
+            if self.cooling.is_empty() {
+                self.store.rest();
+            }
             (self.options.on_idle)();
         }
     }
