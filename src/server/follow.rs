@@ -11,7 +11,7 @@ use crate::follow::{End, Follow, Frame, Look, Plan, Reader};
 use crate::model::{KIB, Kind, LogTime, Record, Seq, Stamp};
 use crate::session::messages::{Describe, Now};
 use crate::session::{LogView, SessionActor, wall_now};
-use crate::wire::{ApiError, Content, FollowQuery, Line};
+use crate::wire::{ApiError, Content, EndReason, FollowQuery, Line};
 use actix::Addr;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
@@ -161,6 +161,10 @@ impl Reading {
             } else {
                 self.take_page(out);
             }
+        }
+        let ended = self.end.as_ref().filter(|end| end.line.reason == EndReason::Exit);
+        if let Some(end) = ended {
+            self.view.durable_upto(end.seq).await; // who hears of it may rely on it
         }
         Ok(())
     }

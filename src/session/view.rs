@@ -37,6 +37,12 @@ impl LogView {
         &self.feed
     }
 
+    /// Until all up to `seq` survives a power loss, or nobody writes any more.
+    pub async fn durable_upto(&self, seq: Seq) {
+        let mut durable = self.feed.durable();
+        drop(durable.wait_for(|upto| *upto >= seq).await); // an error: its writer is gone, and the host ends
+    }
+
     /// Records from `from` on, about `budget` bytes; empty at the end of the log. Blocks where the store is asked.
     pub fn read(&self, from: Seq, budget: usize) -> Result<Vec<Record>, Unreadable> {
         match self.feed.read(from, budget) {
