@@ -162,9 +162,8 @@ impl Reading {
                 self.take_page(out);
             }
         }
-        let ended = self.end.as_ref().filter(|end| end.line.reason == EndReason::Exit);
-        if let Some(end) = ended {
-            self.view.durable_upto(end.seq).await; // who hears of it may rely on it
+        if self.end.as_ref().is_some_and(|end| end.line.reason == EndReason::Exit) {
+            self.view.durable().await; // who hears of it may rely on it
         }
         Ok(())
     }

@@ -37,10 +37,11 @@ impl LogView {
         &self.feed
     }
 
-    /// Until all up to `seq` survives a power loss, or nobody writes any more.
-    pub async fn durable_upto(&self, seq: Seq) {
+    /// Until all that stands in the log now survives a power loss, or nobody writes any more.
+    pub async fn durable(&self) {
+        let newest = *self.feed.newest().borrow();
         let mut durable = self.feed.durable();
-        drop(durable.wait_for(|upto| *upto >= seq).await); // an error: its writer is gone, and the host ends
+        drop(durable.wait_for(|upto| *upto >= newest).await); // an error: its writer is gone, and the host ends
     }
 
     /// Records from `from` on, about `budget` bytes; empty at the end of the log. Blocks where the store is asked.
