@@ -151,7 +151,7 @@ impl Follow {
                 RowEvent::Final(row) => (row, true),
                 RowEvent::Wiped => continue,
             };
-            let fired = self.stops.as_mut().and_then(|stops| stops.row(row, is_final, at));
+            let fired = self.look_for_stop(row, is_final, at);
             if is_final {
                 self.print(row, !row.more, out);
             } else if let Some(Fired::Pattern { row, .. }) = &fired {
@@ -164,11 +164,20 @@ impl Follow {
         None
     }
 
+    fn look_for_stop(&mut self, row: &Row, is_final: bool, at: LogTime) -> Option<Fired> {
+        let stops = self.stops.as_mut()?;
+        if self.before_enter {
+            stops.echo(row, is_final, at);
+            return None;
+        }
+        stops.row(row, is_final, at)
+    }
+
     /// The reading, or the run, ends here: what stands on the screen is final. `lf`: the last row is whole, too.
     pub(super) fn finish_rows(&mut self, judged: bool, lf: bool, out: &mut Vec<Frame>) -> Option<Fired> {
         for (event, at) in self.rewrite.release() {
             let RowEvent::Final(row) = &event else { continue }; // what only stands on the screen comes with its last rows
-            let fired = self.stops.as_mut().filter(|_| judged).and_then(|stops| stops.row(row, true, at));
+            let fired = if judged { self.look_for_stop(row, true, at) } else { None };
             self.print(row, !row.more, out);
             if fired.is_some() {
                 return fired;
@@ -178,10 +187,7 @@ impl Follow {
         let count = rows.len();
         let now = self.anchor.log;
         for (index, row) in rows.into_iter().enumerate() {
-            let fired = match &mut self.stops {
-                Some(stops) if judged => stops.row(&row, true, now),
-                _ => None,
-            };
+            let fired = if judged { self.look_for_stop(&row, true, now) } else { None };
             let last = index + 1 == count;
             if !(last && row.text.is_empty()) {
                 self.print(&row, !row.more && (lf || !last), out);
@@ -311,7 +317,7 @@ impl Follow {
 
     /// The send the reading starts from tells what its echo is, and whether the program gets it with Enter alone.
     fn note_send(&mut self, event: &Event) {
-        self.waits_for_enter(self.typing.is_some() && matches!(event, Event::Input { at_enter: true, .. }));
+        self.before_enter = self.typing.is_some() && matches!(event, Event::Input { at_enter: true, .. });
         let Some(typing) = &mut self.typing else { return };
         let hidden = matches!(event, Event::Input { text: InputText::Hidden { .. }, .. });
         let text = typing.event(event).pop();
@@ -327,7 +333,7 @@ impl Follow {
     fn note_step(&mut self, step: Step, now: LogTime, out: &mut Vec<Frame>) {
         match step {
             Step::Enter if self.before_enter => self.enter(now, out),
-            Step::Abandoned => self.waits_for_enter(false),
+            Step::Abandoned => self.before_enter = false,
             Step::Text | Step::TextDone | Step::Enter | Step::EnterDone | Step::Answer => {}
         }
     }
@@ -346,13 +352,6 @@ impl Follow {
         self.before_enter = false;
         if let Some(stops) = &mut self.stops {
             stops.enter(&standing);
-        }
-    }
-
-    fn waits_for_enter(&mut self, waits: bool) {
-        self.before_enter = waits;
-        if let Some(stops) = &mut self.stops {
-            stops.waits_for_enter(waits);
         }
     }
 }

@@ -294,8 +294,8 @@ impl Work {
                 self.sync()?;
             }
             let more = self.change_meta(changes)?;
-            self.alarm.done()?;
             self.cool();
+            self.alarm.done()?;
             if more {
                 self.inbox.call(|calls| calls.commands = true);
             }

@@ -52,8 +52,6 @@ pub struct StopSet {
     first_until: Option<LogTime>,
     cut: Option<Cut>,
     doubt: Option<Doubt>,
-    /// The program hasn't got what was sent: rows are no answer.
-    before_enter: bool,
 }
 
 /// What stood on the row of the cursor at the start: old.
@@ -98,7 +96,6 @@ impl StopSet {
             first_until,
             cut: None,
             doubt: None,
-            before_enter: false,
             conditions,
         }
     }
@@ -119,17 +116,10 @@ impl StopSet {
         self.standing = Standing { text: String::new(), row: None };
         self.cut = None;
         self.doubt = None;
-        self.before_enter = false;
     }
 
-    /// Whether rows are no answer yet, as the program gets what is being typed with the Enter that follows.
-    pub fn waits_for_enter(&mut self, waits: bool) {
-        self.before_enter = waits;
-    }
-
-    /// It gets it now; `standing`: what stands on the row of the cursor.
+    /// The program gets what was typed; `standing`: what stands on the row of the cursor, which is old.
     pub fn enter(&mut self, standing: &str) {
-        self.before_enter = false;
         self.standing = Standing { text: standing.to_owned(), row: None };
     }
 
@@ -143,13 +133,16 @@ impl StopSet {
         }
     }
 
+    /// A row that is no answer, as the program has nothing yet of what is being typed. The echo may have begun in it.
+    pub fn echo(&mut self, row: &Row, is_final: bool, now: LogTime) {
+        if self.wants_rows() {
+            self.masks.row(row.id, row.above, &row.text, !is_final, now);
+        }
+    }
+
     /// A row as it stands, or as it stays (`is_final`).
     pub fn row(&mut self, row: &Row, is_final: bool, now: LogTime) -> Option<Fired> {
         if !self.wants_rows() {
-            return None;
-        }
-        if self.before_enter {
-            self.masks.row(row.id, row.above, &row.text, !is_final, now); // its echo may have begun
             return None;
         }
         let old = self.standing.of(row)?;

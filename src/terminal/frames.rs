@@ -5,7 +5,7 @@
 
 use super::{
     Above,
-    seen::{self, Kind, Left, Look, Now, Place, Seen, fresh},
+    seen::{self, Kind, Left, Look, Now, Seen, fresh},
     text::{blank, push_cells, push_lines, text_hash, wraps},
 };
 use crate::model::LogTime;
@@ -305,11 +305,8 @@ impl Frames {
         let before = std::mem::replace(self, Frames { head, left, ..Frames::blank(grid.screen_lines()) }).seen;
         let before: Vec<Seen> = before.into_iter().filter(Seen::here).collect();
         let now = self.now(grid);
-        let pairs = seen::align(
-            &before.iter().map(Place::of_seen).collect::<Vec<_>>(),
-            &now.iter().map(Place::of_row).collect::<Vec<_>>(),
-            |_, _| true,
-        );
+        let old: Vec<Now> = before.iter().map(Seen::place).collect();
+        let pairs = seen::align(&old, &now, |_, _| true);
         let mut near = None;
         for (pair, Now { hash, line, height }) in pairs.into_iter().zip(now) {
             near = pair.or(near.map(|i: usize| (i + 1).min(before.len() - 1))).or((!before.is_empty()).then_some(0));

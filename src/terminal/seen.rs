@@ -63,6 +63,11 @@ impl Seen {
         !matches!(self.kind, Kind::Gone(_))
     }
 
+    /// Its text and where it stands.
+    pub(super) fn place(&self) -> Now {
+        Now { hash: self.hash, line: self.line, height: self.height }
+    }
+
     /// What it is when it still stands there or comes back.
     fn back(&self) -> Kind {
         match self.kind {
@@ -258,14 +263,13 @@ fn settle_doubles(rows: &mut Vec<Seen>, look: Look, news: &mut Vec<i64>) {
 /// For each row on the screen the place in `seen` of the row it is. First among those that stood there; then, between two of
 /// those, among those that have gone.
 fn pair(seen: &[Seen], left: &Left, now: &[Now]) -> Vec<Option<usize>> {
-    let rows: Vec<Place> = now.iter().map(Place::of_row).collect();
     let here: Vec<usize> = (0..seen.len()).filter(|i| seen[*i].here()).collect();
-    let old: Vec<Place> = here.iter().map(|i| Place::of_seen(&seen[*i])).collect();
-    let mut pairs: Vec<Option<usize>> = moved(&old, &rows, left).into_iter().map(|p| p.map(|i| here[i])).collect();
+    let old: Vec<Now> = here.iter().map(|i| seen[*i].place()).collect();
+    let mut pairs: Vec<Option<usize>> = moved(&old, now, left).into_iter().map(|p| p.map(|i| here[i])).collect();
     if here.len() == seen.len() || pairs.iter().all(Option::is_some) {
         return pairs;
     }
-    between(&mut pairs, |gap, after, before, pairs| come_back(seen, (after, before), &rows[gap], pairs));
+    between(&mut pairs, |gap, after, before, pairs| come_back(seen, (after, before), &now[gap], pairs));
     pairs
 }
 
@@ -291,7 +295,7 @@ fn between(
 /// For each of `new` the place in `old` of the row it is. As many as can be, unless that takes a part of a transcript that is
 /// said again, word for word, for the old one moved down: a transcript grows at its end, so a row that would be new above what
 /// has moved down must be one that had `left`, and not one which stood below and can have moved up.
-fn moved(old: &[Place], new: &[Place], left: &Left) -> Vec<Option<usize>> {
+fn moved(old: &[Now], new: &[Now], left: &Left) -> Vec<Option<usize>> {
     let most = align(old, new, |_, _| true);
     let last_down = most.iter().zip(new).rposition(|(p, n)| p.is_some_and(|i| n.line > old[i].line));
     let Some(last_down) = last_down else { return most };
@@ -309,12 +313,7 @@ fn moved(old: &[Place], new: &[Place], left: &Left) -> Vec<Option<usize>> {
 
 /// Rows that have come back between two that stand (places in `seen`): next to one of these as before, or where the screen
 /// was cleared.
-fn come_back(
-    seen: &[Seen],
-    (after, before): (Option<usize>, Option<usize>),
-    now: &[Place],
-    pairs: &mut [Option<usize>],
-) {
+fn come_back(seen: &[Seen], (after, before): (Option<usize>, Option<usize>), now: &[Now], pairs: &mut [Option<usize>]) {
     let (mut low, mut high) = (after.map_or(0, |i| i + 1), before.unwrap_or(seen.len()));
     let (mut first, mut end) = (0, now.len());
     let same = |i: usize, j: usize| !seen[i].here() && seen[i].hash == now[j].hash;
@@ -328,7 +327,7 @@ fn come_back(
     }
     let cleared = |i: &usize| matches!(seen[*i].kind, Kind::Gone(Gone { how: How::Cleared, .. }));
     let cleared: Vec<usize> = (low..high).filter(cleared).collect();
-    let old: Vec<Place> = cleared.iter().map(|i| Place::of_seen(&seen[*i])).collect();
+    let old: Vec<Now> = cleared.iter().map(|i| seen[*i].place()).collect();
     for (pair, i) in pairs[first..end].iter_mut().zip(align(&old, &now[first..end], |_, _| true)) {
         *pair = i.map(|i| cleared[i]);
     }
@@ -340,26 +339,9 @@ pub(super) fn fresh(ids: &mut u64) -> u64 {
     *ids - 1
 }
 
-/// A row's text and where it stands.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    hash: u64,
-    line: i64,
-}
-
-impl Place {
-    pub(super) fn of_seen(row: &Seen) -> Place {
-        Place { hash: row.hash, line: row.line }
-    }
-
-    pub(super) fn of_row(row: &Now) -> Place {
-        Place { hash: row.hash, line: row.line }
-    }
-}
-
 /// For each of `new` the place in `old` of a row with the same text which it `can` be, both in order: a longest common subsequence.
-pub(super) fn align(old: &[Place], new: &[Place], can: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
-    let same = |a: &Place, b: &Place| a.hash == b.hash && can(a, b);
+pub(super) fn align(old: &[Now], new: &[Now], can: impl Fn(&Now, &Now) -> bool) -> Vec<Option<usize>> {
+    let same = |a: &Now, b: &Now| a.hash == b.hash && can(a, b);
     let head = old.iter().zip(new).take_while(|(a, b)| same(a, b)).count();
     let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| same(a, b)).count();
     let (middle_old, middle_new) = (&old[head..old.len() - tail], &new[head..new.len() - tail]);
@@ -374,7 +356,7 @@ pub(super) fn align(old: &[Place], new: &[Place], can: impl Fn(&Place, &Place) -
     pairs
 }
 
-fn common(old: &[Place], new: &[Place], same: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
+fn common(old: &[Now], new: &[Now], same: impl Fn(&Now, &Now) -> bool) -> Vec<Option<usize>> {
     if old.is_empty() || new.is_empty() {
         return vec![None; new.len()];
     }
@@ -403,13 +385,13 @@ fn common(old: &[Place], new: &[Place], same: impl Fn(&Place, &Place) -> bool) -
     pairs
 }
 
-fn greedy(old: &[Place], new: &[Place], same: impl Fn(&Place, &Place) -> bool) -> Vec<Option<usize>> {
+fn greedy(old: &[Now], new: &[Now], same: impl Fn(&Now, &Now) -> bool) -> Vec<Option<usize>> {
     let mut places: HashMap<u64, Vec<usize>> = HashMap::new();
     for (i, row) in old.iter().enumerate() {
         places.entry(row.hash).or_default().push(i);
     }
     let mut from = 0;
-    let next = |row: &Place| {
+    let next = |row: &Now| {
         let i = *places.get(&row.hash)?.iter().find(|i| **i >= from && same(&old[**i], row))?;
         from = i + 1;
         Some(i)
